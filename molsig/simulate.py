@@ -3,13 +3,15 @@
 The generator, so that a reader knows what the demo can and cannot show:
 
 * **Types.** Eight made-up tumour types, patients spread over them and over `n_sites` submitting sites.
-* **RNA and miRNA counts.** Each type switches on its own expression programme: a random tenth of the features is shifted
-  by a log-normal fold change. A patient expresses the programme in proportion to tumour purity (beta-distributed), adds a
-  personal and a site effect per feature, and is sequenced to a log-normal library size. Counts are negative binomial with a
-  dispersion that falls with the mean, as in bulk RNA-seq.
-* **Mutations.** Each type has a few drivers, mutated with probabilities between .15 and .7; every other gene is mutated at
-  a background rate set by the patient's own log-normal mutational burden. A quarter of the variants is silent.
-* **Missing assays.** Each assay is absent at random; every patient keeps at least one. Some ages and stages are missing.
+* **RNA and miRNA counts.** Each type switches on its own expression programme: a random tenth of the features is
+  shifted by a log-normal fold change. A patient expresses the programme in proportion to tumour purity
+  (beta-distributed), adds a personal and a site effect per feature, and is sequenced to a log-normal library size.
+  Counts are negative binomial with a dispersion that falls with the mean, as in bulk RNA-seq.
+* **Mutations.** Each type has a few drivers, mutated with probabilities between .15 and .7; every other gene is
+  mutated at a background rate set by the patient's own log-normal mutational burden. A quarter of the variants is
+  silent.
+* **Missing assays.** Each assay is absent at random; every patient keeps at least one. Some ages and stages are
+  missing.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""The command line: thin verbs that parse, call `molsig.Reference` and print."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run `molsig` and end the process with the exit code of the outcome.
+
+    0 done, 1 nothing found, 2 usage, 3 bad input, 4 damaged or locked reference. A traceback is shown with `--debug` only.
+    """
+    from molsig.cli.app import app
+    from molsig.errors import MolsigError
+
+    try:
+        app(prog_name="molsig")
+    except MolsigError as error:
+        if os.environ.get("MOLSIG_DEBUG"):
+            raise
+        print(f"molsig: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except MemoryError:
+        if os.environ.get("MOLSIG_DEBUG"):
+            raise
+        print("molsig: out of memory. Close other programs, or ingest the cohort in several smaller files", file=sys.stderr)
+        sys.exit(4)
+    except BrokenPipeError:
+        # The reader of our output went away, as `molsig query ... | head` does. Nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        # A full disk or a missing permission: the system's own words name the file.
+        if os.environ.get("MOLSIG_DEBUG"):
+            raise
+        print(f"molsig: {error}", file=sys.stderr)
+        sys.exit(4)

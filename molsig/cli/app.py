@@ -1,0 +1,48 @@
+"""The verbs, in the order in which a user meets them."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from molsig import __version__
+from molsig.cli import demo, ingest, manage, query
+
+app = typer.Typer(
+    name="molsig",
+    help="Find patients like this one: retrieval over multimodal patient embeddings. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"molsig {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["MOLSIG_DEBUG"] = "1"
+
+
+app.command("demo")(demo.demo)
+app.command("ingest")(ingest.ingest)
+app.command("query")(query.query)
+app.command("info")(manage.info)
+app.command("verify")(manage.verify)
+app.command("doctor")(manage.doctor)
+app.command("forget")(manage.forget)
+app.command("export")(manage.export)

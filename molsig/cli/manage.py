@@ -1,0 +1,113 @@
+"""Verbs that look after a reference: info, verify, doctor, forget, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molsig.cli import options
+from molsig.cli.output import note, print_json, print_table
+from molsig.cli.progress import progress_bar
+
+
+def info(reference: options.Reference, json: options.Json = False) -> None:
+    """Say what a reference holds."""
+    from molsig.reference import Reference
+
+    facts = Reference.open(reference).info()
+    if json:
+        print_json(facts)
+        return
+    print(f"{reference}: {facts['patients']:,} patients, {facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}")
+    print_table("Vectors", [{"modality": name, "vectors": n} for name, n in facts["modalities"].items()])
+    keys = ("space", "modality", "features", "samples", "epochs")
+    print_table("Encoders", [{key: encoder.get(key) for key in keys} for encoder in facts["encoders"]])
+    print_table("Indexes", [{key: index.get(key) for key in INDEX_COLUMNS} for index in facts["indexes"]])
+
+
+INDEX_COLUMNS = ("space", "method", "rows", "tail", "dead", "recall", "mb")
+
+
+def verify(reference: options.Reference, json: options.Json = False) -> None:
+    """Check every promise the files make: hashes, coverage, sums, vectors. Ends with 4 where one is broken."""
+    from molsig.reference import Reference
+
+    with progress_bar() as progress:
+        checks = Reference.open(reference).verify(progress=progress)
+    ok = all(check.ok for check in checks)
+    if json:
+        print_json({"ok": ok, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]})
+    else:
+        rows: list[dict[str, object]] = [
+            {"": "ok" if c.ok else "BROKEN", "check": c.name, "detail": c.detail} for c in checks
+        ]
+        print_table(f"{reference}: {'all is well' if ok else 'DAMAGED'}", rows)
+    if not ok:
+        raise typer.Exit(4)
+
+
+def doctor(
+    reference: Annotated[
+        Path | None, typer.Argument(envvar="MOLSIG_REFERENCE", metavar="[REFERENCE]", help="A reference to look at too.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Look over this machine and a reference: PASS, WARN or FAIL, and the line that mends it."""
+    from molsig.reference.doctor import examine
+
+    findings = examine(reference)
+    if json:
+        print_json({"findings": [finding.to_dict() for finding in findings]})
+    else:
+        rows: list[dict[str, object]] = [
+            {"": f.status, "what": f.name, "found": f.found, "mend": f.mend or ""} for f in findings
+        ]
+        print_table("molsig doctor", rows)
+    if any(f.status == "FAIL" for f in findings):
+        raise typer.Exit(4)
+
+
+def forget(
+    reference: options.Reference,
+    patient: Annotated[list[str], typer.Option("--patient", "-p", help="Patient to forget. Repeatable.")],
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Also rewrite the database, so that freed blocks hold nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Remove patients: their columns, vectors, aggregates and index entries."""
+    from molsig.reference import Reference
+
+    if not yes:
+        typer.confirm(f"Remove {len(patient)} patient(s) from {reference}? This cannot be undone", abort=True, err=True)
+    with progress_bar() as progress:
+        result = Reference.open(reference).forget(patient, compact=compact, progress=progress)
+    if json:
+        print_json(result)
+    else:
+        print(f"Forgot {result['patients']:,} patients and {result['vectors']:,} vectors.")
+        note("  Encoders that were trained with these patients are kept: their weights are not patient records.")
+        if not compact:
+            note("  Freed blocks of the database may still hold old bytes; --compact rewrites it.")
+
+
+def export(
+    reference: options.Reference,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .parquet, .csv or .h5ad.")],
+    space: Annotated[
+        str, typer.Option("--space", help="A modality, a space, or sum: the summed aggregate of each patient.")
+    ] = "sum",
+    where: Annotated[str | None, typer.Option("--where", help="Only patients that meet this SQL condition.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Write vectors with their provenance and patient columns to a file."""
+    from molsig.reference import Reference
+
+    result = Reference.open(reference).export(output, space=space, where=where)
+    if json:
+        print_json(result)
+    else:
+        print(f"Wrote {result['rows']:,} rows of space {result['space']} to {output}.")

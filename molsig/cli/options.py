@@ -1,0 +1,116 @@
+"""Arguments and options that several verbs share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molsig.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from molsig.ingest.cohort import Cohort
+
+Reference = Annotated[
+    Path,
+    typer.Argument(
+        envvar="MOLSIG_REFERENCE", metavar="REFERENCE", help="Folder of the reference, e.g. tumours.molsig."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON with stable keys on stdout.")]
+
+Rna = Annotated[Path | None, typer.Option("--rna", help="Expression: TSV, CSV, Parquet, GCT, H5AD; gz or zst.")]
+RnaScale = Annotated[
+    str, typer.Option("--rna-scale", help="auto, counts, tpm, fpkm, rsem, linear, log2 or raw (z-scores as they are).")
+]
+RnaOrientation = Annotated[str, typer.Option("--rna-orientation", help="auto, samples-down or samples-across.")]
+Mutations = Annotated[Path | None, typer.Option("--mutations", help="Somatic mutations: MAF, gz or zst.")]
+Mirna = Annotated[Path | None, typer.Option("--mirna", help="miRNA read counts, same formats as --rna.")]
+Reports = Annotated[Path | None, typer.Option("--reports", help="Pathology reports: CSV, JSONL or a folder of .txt.")]
+Vectors = Annotated[
+    list[str] | None,
+    typer.Option("--vectors", help="Ready vectors of your own encoder: MODALITY=FILE (Parquet, NPY, H5). Repeatable."),
+]
+VectorIds = Annotated[
+    list[str] | None,
+    typer.Option("--vector-ids", help="Sample ids of an NPY file, one a line: MODALITY=FILE. Repeatable."),
+]
+Reduce = Annotated[
+    list[str] | None,
+    typer.Option("--reduce", help="How to bring vectors of more than 768 down: MODALITY=first|last|random."),
+]
+Genes = Annotated[
+    Path | None, typer.Option("--genes", help="Table of Ensembl ids and symbols; kept in the reference.")
+]
+SampleTable = Annotated[
+    Path | None, typer.Option("--samples", help="Table of sample, patient and kind, for ids that are not barcodes.")
+]
+CohortFile = Annotated[
+    Path | None, typer.Option("--cohort", help="A cohort.toml that names the files, instead of the flags.")
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Encode samples that lack over 20 % of an encoder's features.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+
+
+def cohort_of(
+    *,
+    cohort: Path | None,
+    rna: Path | None = None,
+    rna_scale: str = "auto",
+    rna_orientation: str = "auto",
+    mutations: Path | None = None,
+    mirna: Path | None = None,
+    clinical: Path | None = None,
+    reports: Path | None = None,
+    vectors: Sequence[str] | None = None,
+    vector_ids: Sequence[str] | None = None,
+    reduce: Sequence[str] | None = None,
+    genes: Path | None = None,
+    samples: Path | None = None,
+) -> Cohort:
+    """Build the cohort from the flags, or read it from the file given instead of them."""
+    from molsig.ingest.cohort import Cohort, read_cohort
+
+    flags = (rna, mutations, mirna, clinical, reports, vectors, vector_ids, reduce, genes, samples)
+    if cohort is not None:
+        if any(flags):
+            raise UsageError("--cohort stands instead of the file flags: give one or the other")
+        return read_cohort(cohort)
+    ids, ways = _pairs("--vector-ids", vector_ids), _pairs("--reduce", reduce)
+    files = _pairs("--vectors", vectors)
+    for flag, named in (("--vector-ids", ids), ("--reduce", ways)):
+        for modality in named.keys() - files.keys():
+            raise UsageError(f"{flag} {modality}=...: there is no --vectors {modality}=FILE")
+    return Cohort.of(
+        rna=rna,
+        rna_options={"scale": rna_scale, "orientation": rna_orientation},
+        mutations=mutations,
+        mirna=mirna,
+        patients=clinical,
+        reports=reports,
+        vectors={
+            modality: {"path": Path(path)}
+            | ({"ids": Path(ids[modality])} if modality in ids else {})
+            | ({"reduce": ways[modality]} if modality in ways else {})
+            for modality, path in files.items()
+        },
+        genes=genes,
+        sample_table=samples,
+    )
+
+
+def _pairs(flag: str, given: Sequence[str] | None) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in given or ():
+        modality, equals, value = text.partition("=")
+        if not equals or not modality or not value:
+            raise UsageError(f"{flag} {text}: write MODALITY=VALUE, e.g. {flag} tile=uni.parquet")
+        if modality in pairs:
+            raise UsageError(f"{flag}: {modality} is given twice")
+        pairs[modality] = value
+    return pairs

@@ -1,0 +1,110 @@
+"""Results to stdout as a table or JSON, or to a file by its ending."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from molsig.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from molsig.retrieval.answer import Answer
+
+SHOWN_COLUMNS = 6
+"""Patient columns a terminal table shows when the user names none."""
+
+
+def note(text: str) -> None:
+    """Text for people: stderr, so that stdout holds results only."""
+    print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout; dates and the like as text, NaN never (it is not JSON)."""
+    print(json.dumps(value, indent=2, default=str, allow_nan=False))
+
+
+def print_table(title: str, rows: Sequence[dict[str, object]], *, caption: str | None = None) -> None:
+    """A table on stdout: as wide as the terminal, or as wide as it needs in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from molsig.retrieval.answer import text
+
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for name in rows[0] if rows else ():
+        numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(text(value)) for value in row.values()))
+    terminal = sys.stdout.isatty()
+    Console(width=None if terminal else 200, highlight=False).print(table)
+
+
+def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
+    """Hits as a table, with the calls above and the plan below."""
+    rows = answer.rows()
+    fixed = {"rank", "patient", "sample", "score"}
+    hidden = {"query"} | ({"sample"} if all(r["sample"] in (None, r["patient"]) for r in rows) else set())
+    attributes = [name for name in (rows[0] if rows else {}) if name not in fixed | {"query"} and name[:4] != "cos_"]
+    shown = list(columns) if columns is not None else _most_telling(attributes, answer)
+    table = [
+        {name: value for name, value in row.items() if name not in hidden and (name not in attributes or name in shown)}
+        for row in rows
+    ]
+    plan = answer.plan
+    print_table(
+        f"Patients like {answer.query} ({' + '.join(answer.modalities)})",
+        table,
+        caption=f"{plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}",
+    )
+    for call in answer.calls.values():
+        others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
+        print(
+            f"  {call.column}: {call.label}  share {call.share:.2f} of {call.voters} neighbours"
+            + (f"  (then {others})" if others else "")
+        )
+    for line in answer.notes:
+        print(f"  note: {line}")
+
+
+def save(answers: Sequence[Answer], path: Path) -> None:
+    """Write answers in the format that the ending of `path` names: .json .csv .parquet .html."""
+    ending = path.suffix.lower()
+    if ending == ".json":
+        from molsig.retrieval.answer import documents
+
+        path.write_text(json.dumps(documents(answers), indent=2, default=str, allow_nan=False) + "\n")
+    elif ending == ".html":
+        from molsig.retrieval.answer import page
+
+        path.write_text(page(answers), encoding="utf-8")
+    elif ending in {".csv", ".parquet"}:
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        rows = [row for answer in answers for row in answer.rows()]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        table = pa.table({name: [row.get(name) for row in rows] for name in names})
+        if ending == ".csv":
+            csv.write_csv(table, path)
+        else:
+            parquet.write_table(table, path)
+    else:
+        raise UsageError(f"--output {path}: give a name ending in .json, .csv, .parquet or .html")
+
+
+def _most_telling(attributes: Sequence[str], answer: Answer) -> list[str]:
+    """The voted columns first, then the first that are filled in for most hits."""
+    filled = [
+        name
+        for name in attributes
+        if name not in answer.calls and 2 * sum(h.attributes.get(name) is not None for h in answer.hits) > len(answer.hits)
+    ]
+    return (list(answer.calls) + filled)[:SHOWN_COLUMNS]

@@ -1,0 +1,104 @@
+"""`molsig query`: patients like this one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molsig.cli import options
+from molsig.cli.output import note, print_answer, print_json, save
+from molsig.cli.progress import progress_bar
+from molsig.errors import UsageError
+
+
+def query(
+    reference: options.Reference,
+    patient: Annotated[list[str] | None, typer.Option("--patient", "-p", help="A stored patient. Repeatable.")] = None,
+    rna: options.Rna = None,
+    mutations: options.Mutations = None,
+    mirna: options.Mirna = None,
+    vectors: options.Vectors = None,
+    vector_ids: options.VectorIds = None,
+    reduce: options.Reduce = None,
+    genes: options.Genes = None,
+    samples: options.SampleTable = None,
+    cohort: options.CohortFile = None,
+    rna_scale: options.RnaScale = "auto",
+    rna_orientation: options.RnaOrientation = "auto",
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Neighbours per query.")] = 10,
+    where: Annotated[
+        str | None, typer.Option("--where", help="SQL over patient columns: \"sex = 'female' AND age > 60\".")
+    ] = None,
+    vote: Annotated[
+        list[str] | None, typer.Option("--vote", help="Patient column the neighbours vote on. Repeatable.")
+    ] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option("--modality", help="Use only these modalities of the query. Repeatable.")
+    ] = None,
+    fusion: Annotated[
+        str,
+        typer.Option("--fusion", help="sum: search summed aggregates; single: one modality in its own space; auto."),
+    ] = "auto",
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help="Samples to search: auto (like with like), tumour, normal, metastasis, any."),
+    ] = "auto",
+    exclude_self: Annotated[
+        bool, typer.Option("--exclude-self", help="Leave the query's own patient out of the answer to files.")
+    ] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Search exactly, whatever the planner would choose.")] = False,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="Patient columns of the table, comma-separated.")
+    ] = None,
+    allow_missing: options.AllowMissing = False,
+    device: options.Device = "auto",
+    json: options.Json = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write .json, .csv, .parquet or .html instead of printing.")
+    ] = None,
+) -> None:
+    """Find the stored patients nearest to a stored patient, or to each new sample in the files given."""
+    from molsig.reference import Reference
+    from molsig.retrieval.answer import documents
+
+    files = (rna, mutations, mirna, vectors, cohort)
+    if bool(patient) == any(files):
+        raise UsageError("give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --vectors)")
+    if output is not None and output.suffix.lower() not in {".json", ".csv", ".parquet", ".html"}:
+        raise UsageError(f"--output {output}: give a name ending in .json, .csv, .parquet or .html")
+    stored = Reference.open(reference)
+    how = {"k": k, "where": where, "vote": vote or (), "modality": modality, "fusion": fusion, "kind": kind}
+    how["method"] = "exact" if exact else "auto"
+    if patient:
+        answers = stored.query_many(patient, **how)
+    else:
+        chosen = options.cohort_of(
+            cohort=cohort,
+            rna=rna,
+            rna_scale=rna_scale,
+            rna_orientation=rna_orientation,
+            mutations=mutations,
+            mirna=mirna,
+            vectors=vectors,
+            vector_ids=vector_ids,
+            reduce=reduce,
+            genes=genes,
+            samples=samples,
+        )
+        with progress_bar() as progress:
+            answers = stored.query_files(
+                chosen, **how, exclude_self=exclude_self, allow_missing=allow_missing, device=device, progress=progress
+            )
+    if output is not None:
+        save(answers, output)
+        note(f"Wrote {len(answers):,} answers to {output}.")
+    elif json:
+        print_json(documents(answers))
+    else:
+        for answer in answers:
+            print_answer(answer, None if columns is None else [name.strip() for name in columns.split(",")])
+    if not any(answer.hits for answer in answers):
+        note("Nothing found: no stored patient is left to compare with.")
+        raise typer.Exit(1)

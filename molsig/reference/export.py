@@ -1,0 +1,71 @@
+"""Vectors of a reference out to a file, with provenance and patient columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from molsig.errors import MissingExtraError, NotFoundError, UsageError
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from molsig.index.store import Store
+
+ENDINGS = (".parquet", ".csv", ".h5ad")
+
+
+def export(store: Store, output: Path, *, space: str, where: str | None) -> dict[str, Any]:
+    """Write one row per vector of `space` (a modality, a space or ``sum``), patients limited by `where`.
+
+    Parquet keeps the vector as one list column, CSV as columns ``v0`` to ``v767``, H5AD as X with the rest in obs.
+    """
+    if output.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--output {output}: give a name ending in {', '.join(ENDINGS)}")
+    name = _resolve(store, space)
+    patients = None if where is None else store.select_patients(where)
+    rows = store.rows(name, patients=patients)
+    if rows.num_rows == 0:
+        raise NotFoundError(f"space {name} has no vector" + ("" if where is None else f" that meets {where!r}"))
+    ids, vectors = store.vectors(name, rows["id"].to_numpy())
+    order = pa.array(ids).cast(rows["id"].type)
+    rows = pa.table({"id": order}).join(rows, "id").sort_by("id")
+    attributes = store.attributes(sorted(set(rows["patient"].to_pylist())))
+    table = rows.join(attributes, "patient", right_suffix="_patient").sort_by("id")
+    _write(table, vectors, output)
+    return {"space": name, "rows": table.num_rows, "file": str(output)}
+
+
+def _resolve(store: Store, space: str) -> str:
+    spaces = store.spaces()
+    for one in spaces:
+        if space == one.space or (space == one.modality and one.active):
+            return one.space
+    have = ", ".join(one.space for one in spaces) or "none"
+    raise UsageError(f"--space {space}: there is no such space or modality (there are: {have})")
+
+
+def _write(table: pa.Table, vectors: Any, output: Path) -> None:
+    ending = output.suffix.lower()
+    if ending == ".parquet":
+        from pyarrow import parquet
+
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIM)
+        parquet.write_table(table.append_column("vector", flat), output)
+    elif ending == ".csv":
+        from pyarrow import csv
+
+        for column in range(DIM):
+            table = table.append_column(f"v{column}", pa.array(vectors[:, column]))
+        csv.write_csv(table, output)
+    else:
+        try:
+            import anndata
+        except ImportError:
+            raise MissingExtraError(f"writing {output.name}", "scverse") from None
+        obs = table.to_pandas().set_index(table["id"].to_pandas().astype(str).rename("row"))
+        for column in obs.columns[obs.dtypes == object]:
+            obs[column] = obs[column].astype("category")
+        anndata.AnnData(X=vectors, obs=obs.drop(columns="id")).write_h5ad(output)

@@ -1,0 +1,115 @@
+"""Stored patients and files of new samples as queries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from molsig.errors import NotFoundError, UsageError
+from molsig.retrieval.find import TUMOUR_KINDS, Query
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from molsig.index.store import Store
+    from molsig.ingest.cohort import Cohort
+    from molsig.types import Encoded, Progress
+
+
+def stored_queries(store: Store, patients: Sequence[str], modalities: Sequence[str] | None, kind: str) -> list[Query]:
+    """Queries made of what is stored of each patient, who is left out of their own answer."""
+    return [_stored_query(store, patient, modalities, kind) for patient in patients]
+
+
+def _stored_query(store: Store, patient: str, modalities: Sequence[str] | None, kind: str) -> Query:
+    table, vectors = store.embeddings_of(patient)
+    if table.num_rows == 0:
+        raise NotFoundError(f"{patient} is not stored with any vector")
+    normal = kind == "normal" or (kind == "auto" and set(table["kind"].to_pylist()) == {"normal"})
+    kinds = ("normal",) if normal else TUMOUR_KINDS if kind in {"auto", "any"} else (kind,)
+    rows: dict[str, list[int]] = {}
+    spaces: dict[str, str] = {}
+    for row, (modality, space, sample_kind) in enumerate(
+        zip(table["modality"].to_pylist(), table["space"].to_pylist(), table["kind"].to_pylist(), strict=True)
+    ):
+        if sample_kind in kinds and (modalities is None or modality in modalities):
+            rows.setdefault(modality, []).append(row)
+            spaces[modality] = space
+    if not rows:
+        held = ", ".join(sorted({f"{m} ({k})" for m, k in zip(table["modality"].to_pylist(), table["kind"].to_pylist(), strict=True)}))
+        raise NotFoundError(f"{patient} has no vector of what was asked for; stored: {held}")
+    return Query(
+        name=patient,
+        vectors={modality: vectors[chosen] for modality, chosen in rows.items()},
+        spaces=spaces,
+        normal=normal,
+        exclude=(patient,),
+    )
+
+
+def file_queries(
+    store: Store,
+    cohort: Cohort,
+    modalities: Sequence[str] | None,
+    *,
+    allow_missing: bool,
+    exclude_self: bool,
+    device: str,
+    progress: Progress,
+) -> list[Query]:
+    """Queries made of the samples in some files.
+
+    One query per sample where the files are of one modality; one per patient and tissue (normal or not) where several
+    modalities are to be joined.
+    """
+    from molsig.ingest.cohort import load
+    from molsig.reference.encoding import encoder_for, load_encoders
+    from molsig.reference.ingestion import gene_map, vector_rows
+    from molsig.types import FeatureMatrix, MutationSet, VectorSet
+
+    genes = gene_map(store, cohort)
+    records = [load(source, genes=genes, progress=progress) for source in cohort.sources()]
+    if modalities is not None:
+        records = [one for one in records if one.modality in modalities]
+    if not records:
+        raise UsageError("no file to query with: name one of --rna, --mutations, --mirna, --vectors")
+    encoders = load_encoders(store, [one.modality for one in records], device)
+    encoded: list[Encoded] = []
+    for one in records:
+        if isinstance(one, FeatureMatrix | MutationSet):
+            encoded.append(encoder_for(encoders, one.modality).encode(one, allow_missing=allow_missing, progress=progress))
+        elif isinstance(one, VectorSet):
+            encoded.append(vector_rows(one, range(len(one.samples))))
+        else:
+            raise UsageError(f"{one.report.file}: this version has no sentence encoder; bring --vectors report=FILE")
+    warnings = tuple(line for one in records for line in one.report.warnings)
+    stored = set(store.patient_ids())
+    return _join(encoded, stored, exclude_self, warnings)
+
+
+def _join(encoded: Sequence[Encoded], stored: set[str], exclude_self: bool, warnings: tuple[str, ...]) -> list[Query]:
+    several = len({one.modality for one in encoded}) > 1
+    members: dict[tuple[str, bool], dict[int, list[int]]] = {}
+    for number, one in enumerate(encoded):
+        for row, sample in enumerate(one.samples):
+            key = (sample.patient if several else sample.sample, sample.kind == "normal")
+            members.setdefault(key, {}).setdefault(number, []).append(row)
+    queries = []
+    for (name, normal), rows in members.items():
+        patient = _patient(encoded, rows)
+        notes = (f"{patient} is stored too and may be among the hits",) if patient in stored and not exclude_self else ()
+        queries.append(
+            Query(
+                name=name,
+                vectors={encoded[number].modality: encoded[number].vectors[chosen] for number, chosen in rows.items()},
+                spaces={encoded[number].modality: encoded[number].space for number in rows},
+                normal=normal,
+                exclude=(patient,) if exclude_self else (),
+                notes=notes + warnings,
+            )
+        )
+    return queries
+
+
+def _patient(encoded: Sequence[Encoded], rows: dict[int, list[int]]) -> str:
+    number, chosen = next(iter(rows.items()))
+    return encoded[number].samples[chosen[0]].patient

@@ -1,0 +1,281 @@
+"""`Reference`: everything a user does with a reference directory, from a notebook, the command line or a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molsig.errors import UsageError
+from molsig.types import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from molsig.index.store import Store
+    from molsig.index.verify import Check
+    from molsig.ingest.cohort import Cohort
+    from molsig.reference.ingestion import IngestReport
+    from molsig.retrieval.answer import Answer
+    from molsig.types import Progress
+
+
+class Reference:
+    """A directory of patients that can be searched.
+
+    Examples
+    --------
+    >>> import molsig
+    >>> ref = molsig.Reference.create("tumours.molsig")               # doctest: +SKIP
+    >>> ref.ingest(rna="rna.tsv.gz", patients="clinical.tsv")         # doctest: +SKIP
+    >>> ref.query("TCGA-OR-A5J1", vote="cancer_type").to_pandas()     # doctest: +SKIP
+    """
+
+    def __init__(self, store: Store) -> None:
+        from molsig.index.search import Searcher
+
+        self._store = store
+        self._searcher = Searcher(store)
+
+    @classmethod
+    def create(cls, path: str | Path) -> Reference:
+        """Make a new, empty reference. `UsageError` if something is there already."""
+        from molsig.index.store import Store
+
+        return cls(Store.create(Path(path)))
+
+    @classmethod
+    def open(cls, path: str | Path) -> Reference:
+        """Open a reference. `UsageError` if there is none, `DamagedError` if it is not one or is too new."""
+        from molsig.index.store import Store
+
+        place = Path(path)
+        if not place.exists():
+            raise UsageError(f"there is no reference at {place}; `molsig ingest {place} --rna FILE` makes one")
+        return cls(Store.open(place))
+
+    @classmethod
+    def ingest_into(cls, path: str | Path, cohort: Cohort, *, dry_run: bool = False, **options: Any) -> IngestReport:
+        """Ingest into the reference at `path`, making it only once the files have been read and found good."""
+        place = Path(path)
+        if place.exists():
+            return cls.open(place)._ingest(cohort, dry_run=dry_run, **options)
+        from molsig.index.store import Store
+        from molsig.reference.ingestion import IngestOptions, ingest_new
+
+        progress = options.pop("progress", silent)
+        return ingest_new(lambda: Store.create(place), cohort, IngestOptions(dry_run=dry_run, **options), progress)
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self._store.path
+
+    def ingest(
+        self,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        dry_run: bool = False,
+        replace: bool = False,
+        allow_missing: bool = False,
+        include_silent: bool = False,
+        seed: int = 0,
+        epochs: int | None = None,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> IngestReport:
+        """Bring a cohort into the reference.
+
+        Parameters
+        ----------
+        cohort
+            A `Cohort` or the path of a ``cohort.toml``; or name the files as keywords instead.
+        dry_run
+            Read and report what was understood; write nothing.
+        replace
+            Replace samples that are stored with other values instead of reporting them as conflicts.
+        allow_missing
+            Encode samples that lack more than 20 % of an encoder's features.
+        include_silent
+            Encode silent mutations too.
+        seed, epochs, device
+            Training of encoders that the reference does not have yet.
+        files
+            ``rna``, ``mutations``, ``mirna``, ``patients``, ``vectors``, ``genes``, ``sample_table``: see `Cohort.of`.
+
+        Raises
+        ------
+        InputError
+            A file is wrong; nothing has been written.
+        LockedError
+            Another process is ingesting; the message says which.
+        """
+        return self._ingest(
+            _cohort(cohort, files),
+            dry_run=dry_run,
+            replace=replace,
+            allow_missing=allow_missing,
+            include_silent=include_silent,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            progress=progress,
+        )
+
+    def _ingest(self, cohort: Cohort, *, progress: Progress = silent, **options: Any) -> IngestReport:
+        from molsig.reference.ingestion import IngestOptions, ingest
+
+        return ingest(self._store, cohort, IngestOptions(**options), progress)
+
+    def query(self, patient: str, **how: Any) -> Answer:
+        """Patients like a stored one; options as in `query_many`."""
+        return self.query_many([patient], **how)[0]
+
+    def query_many(
+        self,
+        patients: Sequence[str],
+        *,
+        k: int = 10,
+        where: str | None = None,
+        vote: str | Iterable[str] = (),
+        modality: str | Iterable[str] | None = None,
+        fusion: str = "auto",
+        kind: str = "auto",
+        method: str = "auto",
+    ) -> list[Answer]:
+        """Patients like each of some stored ones, who are themselves left out of their answer.
+
+        Parameters
+        ----------
+        patients
+            Ids of stored patients.
+        k
+            Neighbours per query.
+        where
+            SQL condition over patient columns, e.g. ``"sex = 'female' AND age > 60"``.
+        vote
+            Patient columns that the neighbours vote on.
+        modality
+            Use only these modalities of the query.
+        fusion
+            ``sum`` searches the summed aggregates, ``single`` one modality in its own space; ``auto`` takes ``single``
+            for a query of one modality and ``sum`` otherwise.
+        kind
+            Samples to search: ``auto`` (normal for a normal query, all others otherwise), ``tumour``, ``normal``,
+            ``metastasis``, ``recurrence``, ``other`` or ``any``.
+        method
+            ``auto``, ``exact`` or ``hnsw``.
+
+        Raises
+        ------
+        NotFoundError
+            A patient is not stored, or has no vector of the modalities asked for.
+        UsageError
+            The condition is not one, or names an unknown column.
+        """
+        from molsig.reference.querying import ask, stored_queries
+
+        queries = stored_queries(self._store, patients, _names(modality), kind)
+        return ask(
+            self._store,
+            self._searcher,
+            queries,
+            k=k,
+            where=where,
+            votes=_names(vote) or (),
+            fusion=fusion,
+            kind=kind,
+            method=method,
+        )
+
+    def query_files(
+        self,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        k: int = 10,
+        where: str | None = None,
+        vote: str | Iterable[str] = (),
+        modality: str | Iterable[str] | None = None,
+        fusion: str = "auto",
+        kind: str = "auto",
+        method: str = "auto",
+        exclude_self: bool = False,
+        allow_missing: bool = False,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> list[Answer]:
+        """Stored patients like each new one in some files; nothing of the new ones is stored.
+
+        Options as in `query_many` and `ingest`; `exclude_self` leaves out a stored patient of the same id.
+
+        Raises
+        ------
+        CoverageError
+            A sample lacks too many of an encoder's features.
+        """
+        from molsig.reference.querying import ask, file_queries
+
+        queries = file_queries(
+            self._store,
+            _cohort(cohort, files),
+            _names(modality),
+            allow_missing=allow_missing,
+            exclude_self=exclude_self,
+            device=device,
+            progress=progress,
+        )
+        return ask(
+            self._store,
+            self._searcher,
+            queries,
+            k=k,
+            where=where,
+            votes=_names(vote) or (),
+            fusion=fusion,
+            kind=kind,
+            method=method,
+        )
+
+    def info(self) -> dict[str, Any]:
+        """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""
+        return self._store.info()
+
+    def verify(self, *, progress: Progress = silent) -> list[Check]:
+        """Check what is on disk against what was written."""
+        from molsig.index.verify import verify
+
+        return verify(self._store, progress=progress)
+
+    def forget(self, patients: Sequence[str], *, compact: bool = False, progress: Progress = silent) -> dict[str, Any]:
+        """Remove patients; with `compact` the database is rewritten so that freed blocks hold nothing of them."""
+        with self._store.writer("forget", progress=progress) as writer:
+            result = writer.forget(patients, compact=compact)
+        return {"patients": result.patients, "vectors": result.vectors, "compacted": compact}
+
+    def export(self, output: str | Path, *, space: str = "sum", where: str | None = None) -> dict[str, Any]:
+        """Write the vectors of a space with provenance and patient columns: .parquet, .csv or .h5ad by the ending."""
+        from molsig.reference.export import export
+
+        return export(self._store, Path(output), space=space, where=where)
+
+    def __repr__(self) -> str:
+        facts = self.info()
+        held = ", ".join(f"{n:,} {modality}" for modality, n in facts["modalities"].items()) or "empty"
+        return f"<Reference {self.path}: {facts['patients']:,} patients; {held}>"
+
+
+def _names(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _cohort(cohort: str | Path | Cohort | None, files: dict[str, Any]) -> Cohort:
+    from molsig.ingest.cohort import Cohort, read_cohort
+
+    if cohort is None:
+        return Cohort.of(**files)
+    if files:
+        raise UsageError(f"give a cohort or single files, not both: {', '.join(files)}")
+    return cohort if isinstance(cohort, Cohort) else read_cohort(Path(cohort))
