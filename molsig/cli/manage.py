@@ -21,7 +21,7 @@ def info(reference: options.Reference, json: options.Json = False) -> None:
         print_json(facts)
         return
     print(f"{reference}: {facts['patients']:,} patients, {facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}")
-    print_table("Vectors", [{"modality": name, "vectors": n} for name, n in facts["modalities"].items()])
+    print_table("Vectors", [{"modality": name, "vectors": m["rows"], "patients": m["patients"]} for name, m in facts["modalities"].items()])
     keys = ("space", "modality", "features", "samples", "epochs")
     print_table("Encoders", [{key: encoder.get(key) for key in keys} for encoder in facts["encoders"]])
     print_table("Indexes", [{key: index.get(key) for key in INDEX_COLUMNS} for index in facts["indexes"]])

@@ -17,20 +17,18 @@ if TYPE_CHECKING:
     from molsig.index.store import Store, Writer
 
 
-def active_spaces(store: Store) -> dict[str, str]:
-    """Space of the active encoder, by modality."""
-    return {row.modality: row.space for row in store.encoders() if row.active}
-
-
 def load_encoders(store: Store, modalities: Iterable[str], device: str) -> dict[str, Encoder]:
-    """Load the active encoders of those `modalities` that have one with weights; each file's hash is checked."""
+    """Load the active encoder of each of `modalities` that has one with weights; each file's hash is checked."""
     from molsig.encoders.encoder import load_encoder
 
     wanted = set(modalities)
+    active = {space.space for space in store.spaces() if space.active}
+    fitted = {row.modality: row for row in store.encoders() if row.modality in wanted and row.files_sha256}
+    # An encoder that was entered and whose first vectors are not committed yet has no space so far.
+    fitted |= {row.modality: row for row in store.encoders() if row.space in active and row.modality in fitted}
     return {
-        row.modality: load_encoder(store.encoders_dir / row.space, device=device, sha256=row.files_sha256)
-        for row in store.encoders()
-        if row.active and row.modality in wanted and row.files_sha256
+        modality: load_encoder(store.encoders_dir / row.space, device=device, sha256=row.files_sha256)
+        for modality, row in fitted.items()
     }
 
 

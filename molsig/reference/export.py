@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from molsig.errors import MissingExtraError, NotFoundError, UsageError
 from molsig.types import DIM
@@ -25,15 +26,14 @@ def export(store: Store, output: Path, *, space: str, where: str | None) -> dict
     if output.suffix.lower() not in ENDINGS:
         raise UsageError(f"--output {output}: give a name ending in {', '.join(ENDINGS)}")
     name = _resolve(store, space)
-    patients = None if where is None else store.select_patients(where)
-    rows = store.rows(name, patients=patients)
+    rows = store.rows(name)
+    if where is not None:
+        rows = rows.filter(pc.is_in(rows["patient"], pa.array(store.select_patients(where), pa.string())))
     if rows.num_rows == 0:
         raise NotFoundError(f"space {name} has no vector" + ("" if where is None else f" that meets {where!r}"))
-    ids, vectors = store.vectors(name, rows["id"].to_numpy())
-    order = pa.array(ids).cast(rows["id"].type)
-    rows = pa.table({"id": order}).join(rows, "id").sort_by("id")
     attributes = store.attributes(sorted(set(rows["patient"].to_pylist())))
-    table = rows.join(attributes, "patient", right_suffix="_patient").sort_by("id")
+    table = rows.join(attributes, "patient", right_suffix="_of_patient").sort_by("id")
+    _, vectors = store.vectors(name, table["id"].to_numpy())
     _write(table, vectors, output)
     return {"space": name, "rows": table.num_rows, "file": str(output)}
 

@@ -23,7 +23,7 @@ def stored_queries(store: Store, patients: Sequence[str], modalities: Sequence[s
 def _stored_query(store: Store, patient: str, modalities: Sequence[str] | None, kind: str) -> Query:
     table, vectors = store.embeddings_of(patient)
     if table.num_rows == 0:
-        raise NotFoundError(f"{patient} is not stored with any vector")
+        raise NotFoundError(f"{patient} has patient columns but no vector: none of its assays has been ingested")
     normal = kind == "normal" or (kind == "auto" and set(table["kind"].to_pylist()) == {"normal"})
     kinds = ("normal",) if normal else TUMOUR_KINDS if kind in {"auto", "any"} else (kind,)
     rows: dict[str, list[int]] = {}
@@ -82,7 +82,7 @@ def file_queries(
         else:
             raise UsageError(f"{one.report.file}: this version has no sentence encoder; bring --vectors report=FILE")
     warnings = tuple(line for one in records for line in one.report.warnings)
-    stored = set(store.patient_ids())
+    stored = set(store.select_patients())
     return _join(encoded, stored, exclude_self, warnings)
 
 

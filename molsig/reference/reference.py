@@ -261,7 +261,7 @@ class Reference:
 
     def __repr__(self) -> str:
         facts = self.info()
-        held = ", ".join(f"{n:,} {modality}" for modality, n in facts["modalities"].items()) or "empty"
+        held = ", ".join(f"{m['rows']:,} {name}" for name, m in facts["modalities"].items()) or "empty"
         return f"<Reference {self.path}: {facts['patients']:,} patients; {held}>"
 
 

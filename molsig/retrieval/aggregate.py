@@ -31,9 +31,3 @@ def aggregate(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     for block in vectors:
         total += block.sum(axis=0, dtype=np.float64)
     return total.astype(np.float32)
-
-
-def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Cosine of two vectors of shape (768,); 0 where one of them is the zero vector."""
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm > 0 else 0.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,8 @@ class Neighbours:
     """
 
     def __init__(self, store: Store, space: str, patients: Sequence[str]) -> None:
-        rows = store.rows(space, patients=patients)
+        rows = store.rows(space)
+        rows = rows.filter(pc.is_in(rows["patient"], pa.array(patients, pa.string())))
         ids, vectors = store.vectors(space, rows["id"].to_numpy())
         owner = dict(zip(rows["id"].to_pylist(), rows["patient"].to_pylist(), strict=True))
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
