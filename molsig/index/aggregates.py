@@ -1,0 +1,135 @@
+"""The summed aggregate of each patient, recomputed from the rows it sums in the transaction that changes them.
+
+A patient's aggregate is the plain sum of their vectors over the active spaces, from all samples but normal ones:
+adjacent normal tissue is stored and searched in its own space and says nothing of the tumour. The sum runs in float64
+in the order of space, sample and item, so it does not depend on the order in which the rows were committed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molsig.index.arrays import integers, vectors_from_arrow, vectors_to_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import duckdb
+    from numpy.typing import NDArray
+
+CHUNK_ROWS = 20_000
+"""Rows summed at a time (60 MB of float32); a patient is never split."""
+
+# The rows an aggregate sums, stated once: `verify` recomputes from the same rows.
+SUMMED = (
+    "FROM embeddings e JOIN samples s ON s.sample = e.sample JOIN spaces p ON p.space = e.space"
+    " WHERE p.active AND s.kind <> 'normal'"
+)
+
+
+def sums(
+    connection: duckdb.DuckDBPyConnection, patients: pa.Array | pa.ChunkedArray
+) -> Iterator[tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]]:
+    """Sum the vectors of `patients`, some thousand rows at a time.
+
+    Yields
+    ------
+    tuple
+        Patients (sorted; those without a row to sum are left out), the numbers of rows summed, the sums as float32
+        (n, 768).
+    """
+    connection.register("asked", pa.table({"patient": patients}))
+    counts = connection.sql(
+        f"SELECT e.patient AS patient, count(*) AS rows {SUMMED} AND e.patient IN (SELECT patient FROM asked)"  # noqa: S608
+        " GROUP BY 1 ORDER BY 1"
+    ).to_arrow_table()
+    connection.unregister("asked")
+    ends = np.cumsum(integers(counts["rows"]))
+    start = 0
+    while start < counts.num_rows:
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + CHUNK_ROWS, side="right")))
+        yield _sum_of(connection, counts["patient"].slice(start, stop - start))
+        start = stop
+
+
+def _sum_of(
+    connection: duckdb.DuckDBPyConnection, patients: pa.ChunkedArray
+) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]:
+    connection.register("chunk", pa.table({"patient": patients}))
+    rows = connection.sql(
+        "SELECT e.patient AS patient, e.space AS space, e.sample AS sample, e.item AS item, e.vector AS vector"
+        f" {SUMMED} AND e.patient IN (SELECT patient FROM chunk)"
+    ).to_arrow_table()
+    connection.unregister("chunk")
+    vectors = vectors_from_arrow(rows["vector"])
+    keys = rows.drop_columns(["vector"]).combine_chunks()
+    order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
+    names = keys["patient"].take(order).combine_chunks().dictionary_encode()
+    names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
+    codes = names.indices.to_numpy()
+    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+    summed = np.add.reduceat(vectors[order.to_numpy()], starts, axis=0, dtype=np.float64)
+    return names.dictionary, np.diff(np.r_[starts, len(codes)]), summed.astype(np.float32)
+
+
+def refresh(
+    connection: duckdb.DuckDBPyConnection, patients: pa.Array | pa.ChunkedArray, *, next_id: int, snapshot: int
+) -> int:
+    """Bring the aggregates of `patients` up to their rows, inside the caller's transaction.
+
+    An aggregate that changes is a new row with a new id; one that does not keeps its row.
+
+    Returns
+    -------
+    int
+        The next free row id.
+    """
+    connection.register("touched", pa.table({"patient": patients}))
+    stored = connection.sql(
+        "SELECT patient, id, parts, vector FROM aggregates WHERE patient IN (SELECT patient FROM touched)"
+    ).to_arrow_table()
+    connection.unregister("touched")
+    stored_vectors = vectors_from_arrow(stored["vector"])
+    stored_ids = integers(stored["id"])
+    stored_parts = integers(stored["parts"])
+    place_of = {patient: place for place, patient in enumerate(stored["patient"].to_pylist())}
+    kept = np.zeros(stored.num_rows, bool)
+    fresh: list[tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]] = []
+    for names, parts, vectors in sums(connection, patients):
+        places = np.array([place_of.get(name, -1) for name in names.to_pylist()], dtype=np.int64)
+        same = places >= 0
+        found = places[same]
+        same[same] = (stored_parts[found] == parts[same]) & (stored_vectors[found] == vectors[same]).all(axis=1)
+        kept[places[same]] = True
+        changed = ~same
+        fresh.append((names.filter(pa.array(changed)), parts[changed], vectors[changed]))
+    _delete(connection, stored_ids[~kept])
+    for names, parts, vectors in fresh:
+        if not len(names):
+            continue
+        rows = pa.table(
+            {
+                "id": np.arange(next_id, next_id + len(names), dtype=np.int64),
+                "patient": names,
+                "parts": parts,
+                "snapshot": np.full(len(names), snapshot, dtype=np.int64),
+                "vector": vectors_to_arrow(vectors),
+            }
+        )
+        connection.register("fresh", rows)
+        connection.execute("INSERT INTO aggregates SELECT id, patient, parts, snapshot, vector FROM fresh")
+        connection.unregister("fresh")
+        next_id += len(names)
+    return next_id
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, ids: NDArray[np.int64]) -> None:
+    if len(ids):
+        connection.register("gone", pa.table({"id": ids}))
+        connection.execute("DELETE FROM aggregates WHERE id IN (SELECT id FROM gone)")
+        connection.unregister("gone")

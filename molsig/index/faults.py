@@ -1,0 +1,78 @@
+"""Named places where a test can make this process die.
+
+The crash suite sets ``MOLSIG_FAULT=STEP`` (or ``STEP:COUNT``, or ``STEP:COUNT:MILLISECONDS``) in the environment of a
+child process. The child then kills itself with SIGKILL the COUNT-th time it reaches the step, or that many milliseconds
+later, while the step is under way. Without the variable nothing happens.
+
+Steps, in the order an ingest meets them::
+
+    create.rename       a new database is complete under its temporary name
+    commit.begin        a batch is checked, nothing of it is written
+    commit.rows         its rows are written, its aggregates are not
+    commit.before       everything is written, COMMIT is next
+    commit.after        COMMIT has returned, the caller does not know it yet
+    attributes.before   patient columns are written, COMMIT is next
+    index.write         a FAISS file is about to be written under its temporary name
+    index.rename        it is written, fsynced and hashed, not renamed yet
+    manifest.write      the new FAISS file is in place, its manifest is about to be written
+    manifest.rename     the manifest is written and fsynced, not renamed yet
+    generation.delete   the manifest names the new generation, the old file is about to go
+    forget.before       the deletes are written, COMMIT is next
+    forget.after        the deletes are committed, index files still hold the forgotten vectors
+    compact.rename      the compacted database is complete under its temporary name
+    compact.after       it is in place, the note that compaction is due is not cleared yet
+    migrate.before      a migration is applied, COMMIT is next
+    migrate.after       it is committed, the next one has not begun
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+STEPS = (
+    "create.rename",
+    "commit.begin",
+    "commit.rows",
+    "commit.before",
+    "commit.after",
+    "attributes.before",
+    "index.write",
+    "index.rename",
+    "manifest.write",
+    "manifest.rename",
+    "generation.delete",
+    "forget.before",
+    "forget.after",
+    "compact.rename",
+    "compact.after",
+    "migrate.before",
+    "migrate.after",
+)
+
+_seen: dict[str, int] = {}
+
+
+def reached(step: str) -> None:
+    """Tell that `step` is reached; die here if the environment asks for it."""
+    wanted = os.environ.get("MOLSIG_FAULT")
+    if not wanted:
+        return
+    name, _, rest = wanted.partition(":")
+    if name not in STEPS:
+        raise ValueError(f"MOLSIG_FAULT names no step: {name!r}")
+    if step != name:
+        return
+    count, _, delay = rest.partition(":")
+    _seen[step] = _seen.get(step, 0) + 1
+    if _seen[step] != int(count or 1):
+        return
+    if delay:
+        threading.Timer(float(delay) / 1000, _die).start()
+    else:
+        _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,169 @@
+"""Manifests: which FAISS file belongs to a space, what it covers and what it hashes to.
+
+A manifest carries a checksum over itself, and the hash and size of the file it names. Whatever does not match is
+treated as absent: the index is derived and can be built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import urllib.parse
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from molsig.errors import DamagedError
+from molsig.index.faults import reached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationInfo:
+    """What a manifest says of a FAISS generation.
+
+    Attributes
+    ----------
+    reference
+        Identity of the reference it was built from.
+    generation
+        Counts up with each build of the space.
+    file, size, sha256
+        Name, bytes and hash of the FAISS file beside the manifest.
+    rows, high_water, snapshot
+        How many rows it holds: every row of the space with an id up to `high_water` as of `snapshot`.
+    method
+        ``hnsw-fp16``.
+    m, ef_construction, ef_search
+        Parameters of the graph; `ef_search` was tuned when it was built.
+    recall, recall_queries
+        Recall@10 against exact search at that `ef_search`, and how many held-out rows it was measured on.
+    """
+
+    reference: str
+    space: str
+    generation: int
+    file: str
+    size: int
+    sha256: str
+    rows: int
+    high_water: int
+    snapshot: int
+    dims: int
+    method: str
+    m: int
+    ef_construction: int
+    ef_search: int
+    recall: float
+    recall_queries: int
+    seed: int
+    faiss: str
+    built: str
+
+    def summary(self) -> dict[str, Any]:
+        """Return what ``molsig info`` tells of it."""
+        told = ("space", "generation", "method", "rows", "recall", "ef_search", "snapshot", "size", "built")
+        return {name: getattr(self, name) for name in told}
+
+
+def folder_of(index_dir: Path, space: str) -> Path:
+    """Return the folder of a space: its name where that is a safe one on every file system, else quoted and hashed."""
+    if _PLAIN.fullmatch(space):
+        return index_dir / space
+    quoted = urllib.parse.quote(space.lower(), safe="").lstrip(".")[:80]
+    return index_dir / f"{quoted}-{hashlib.sha256(space.encode()).hexdigest()[:12]}"
+
+
+def read_manifest(index_dir: Path, space: str) -> GenerationInfo | None:
+    """Return the manifest of a space, or None where there is none.
+
+    Raises
+    ------
+    DamagedError
+        It is not what was written.
+    """
+    path = folder_of(index_dir, space) / MANIFEST
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        told = json.loads(text)
+        checksum = told.pop("checksum")
+        version = told.pop("format")
+        if checksum != _checksum(told | {"format": version}):
+            raise ValueError("its checksum does not match")
+        if version != MANIFEST_FORMAT:
+            raise ValueError(f"its format is {version}")
+        info = GenerationInfo(**told)
+        if text != _serialised(info):
+            raise ValueError("it is not as it was written")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{path}: damaged manifest: {error}") from error
+    if info.space != space or "/" in info.file or not info.file.endswith(".faiss"):
+        raise DamagedError(f"{path}: the manifest belongs to something else, space {info.space!r}")
+    return info
+
+
+def generation_info(index_dir: Path, space: str) -> GenerationInfo | None:
+    """Return the manifest of a space, or None where there is none or it is damaged."""
+    try:
+        return read_manifest(index_dir, space)
+    except DamagedError:
+        return None
+
+
+def write_manifest(index_dir: Path, info: GenerationInfo) -> None:
+    """Put a manifest in place of the one before, whole or not at all."""
+    folder = folder_of(index_dir, info.space)
+    fresh = folder / f"{MANIFEST}.new"
+    reached("manifest.write")
+    write_synced(fresh, _serialised(info))
+    reached("manifest.rename")
+    fresh.rename(folder / MANIFEST)
+    sync_directory(folder)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on disk."""
+    with path.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file is on disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on disk."""
+    sync_file(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _serialised(info: GenerationInfo) -> bytes:
+    told = asdict(info) | {"format": MANIFEST_FORMAT}
+    return json.dumps(told | {"checksum": _checksum(told)}, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _checksum(told: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

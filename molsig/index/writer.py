@@ -1,0 +1,160 @@
+"""Writing to a reference: one transaction per call, acknowledged only after COMMIT."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from molsig.errors import UsageError
+from molsig.index import aggregates, attributes
+from molsig.index.batches import check_space, lay_out
+from molsig.index.commit import commit, counters, set_counters
+from molsig.index.connection import first, transaction, writing
+from molsig.index.faults import reached
+from molsig.types import check_modality, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from molsig.index.attributes import PatientChange
+    from molsig.index.batches import CommitResult
+    from molsig.index.store import Store
+    from molsig.types import Encoded, Progress
+
+
+class Writer:
+    """The one writer of a reference; `Store.writer` gives it while the writer lock is held."""
+
+    def __init__(self, store: Store, *, progress: Progress = silent) -> None:
+        self.store = store
+        self._progress = progress
+
+    def commit(self, batch: Sequence[Encoded], *, replace: bool = False) -> CommitResult:
+        """Store a batch of vectors in one transaction, with their samples, patients and aggregates.
+
+        A record that is stored already (same space, sample and item) is skipped when its digest is the same. With
+        another digest it is kept as stored and told as a conflict, or stored anew under a new id where `replace` is
+        set. Of several records under one name in the batch the first counts, or the last where `replace` is set.
+
+        The first space of a modality is active, that is, summed into the patients' aggregates; a further one is stored
+        beside it until `activate` is called.
+
+        Raises
+        ------
+        InputError
+            A vector is not finite, an id is empty, a sample is stored for another patient.
+        UsageError
+            A space is stored for another modality, or a name is not allowed.
+        """
+        incoming = lay_out(batch)
+        reached("commit.begin")
+        with writing(self.store.database) as connection:
+            return commit(connection, incoming, replace=replace)
+
+    def put_patients(self, table: pa.Table) -> PatientChange:
+        """Merge a patient table (a column `patient`, one row each, and any other columns) into what is stored.
+
+        New columns are added, a null overwrites nothing, and a column whose type no longer holds every value is
+        widened.
+
+        Raises
+        ------
+        InputError
+            No `patient` column, an empty or repeated patient, or column names SQL cannot tell apart.
+        """
+        checked = attributes.check_table(table)
+        with self._transaction() as (connection, snapshot):
+            change = attributes.upsert(connection, checked)
+            connection.register("incoming", checked.select(["patient"]))
+            connection.execute(
+                "INSERT INTO patients SELECT patient, ? FROM incoming"
+                " WHERE patient NOT IN (SELECT patient FROM patients)",
+                [snapshot],
+            )
+            connection.unregister("incoming")
+            reached("attributes.before")
+        return change
+
+    def put_encoder(
+        self, space: str, modality: str, name: str, card: Mapping[str, Any], files_sha256: Mapping[str, str]
+    ) -> None:
+        """Record the encoder of a space: its card and the SHA-256 of each file in its folder ``encoders/<name>``.
+
+        Raises
+        ------
+        UsageError
+            The space has another encoder: a space is one encoder version.
+        """
+        check_space(space)
+        check_modality(modality)
+        row = [space, modality, name, json.dumps(card, sort_keys=True), json.dumps(dict(files_sha256), sort_keys=True)]
+        with self._transaction() as (connection, snapshot):
+            stored = first(
+                connection, "SELECT space, modality, name, card, files FROM encoders WHERE space = ?", [space]
+            )
+            if stored is not None and list(stored) != row:
+                raise UsageError(
+                    f"space {space!r} belongs to encoder {stored[2]!r}; another encoder makes another space"
+                )
+            if stored is None:
+                connection.execute("INSERT INTO encoders VALUES (?, ?, ?, ?, ?, ?)", [*row, snapshot])
+
+    def put_genes(self, table: pa.Table) -> None:
+        """Store the gene table (any columns), in place of the one before."""
+        with self._transaction() as (connection, _):
+            connection.register("incoming", table)
+            connection.execute("DROP TABLE IF EXISTS genes")
+            connection.execute("CREATE TABLE genes AS SELECT * FROM incoming")
+            connection.unregister("incoming")
+
+    def record_ingest(self, digest: str, summary: Mapping[str, Any], files: Sequence[str]) -> None:
+        """Note that an ingest is finished, so that the same inputs are recognised; again is no change."""
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._transaction() as (connection, snapshot):
+            known = first(connection, "SELECT 1 FROM ingests WHERE digest = ?", [digest])
+            if known is None:
+                row = [digest, json.dumps(summary, sort_keys=True), json.dumps(list(files)), finished, snapshot]
+                connection.execute("INSERT INTO ingests VALUES (?, ?, ?, ?, ?)", row)
+
+    def activate(self, space: str) -> None:
+        """Make `space` the one of its modality that is summed into the aggregates, and sum anew.
+
+        Raises
+        ------
+        UsageError
+            No such space.
+        """
+        with self._transaction() as (connection, snapshot):
+            found = first(connection, "SELECT modality FROM spaces WHERE space = ?", [space])
+            if found is None:
+                raise UsageError(f"{self.store.path}: no space {space!r}")
+            touched = connection.sql(
+                "SELECT DISTINCT e.patient AS patient FROM embeddings e JOIN spaces p ON p.space = e.space"
+                " WHERE p.modality = ? ORDER BY 1",
+                params=[found[0]],
+            ).to_arrow_table()["patient"]
+            connection.execute("UPDATE spaces SET active = (space = ?) WHERE modality = ?", [space, found[0]])
+            _, next_id = counters(connection)
+            next_id = aggregates.refresh(connection, touched, next_id=next_id, snapshot=snapshot)
+            set_counters(connection, snapshot, next_id)
+
+    def checkpoint(self) -> None:
+        """Write the log into the database file."""
+        with writing(self.store.database) as connection:
+            connection.execute("CHECKPOINT")
+
+    def recover(self) -> None:
+        """Finish what a writer that died left undone."""
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
+        """Open the database for one counted transaction and give it with the number of its snapshot."""
+        with writing(self.store.database) as connection, transaction(connection):
+            snapshot, next_id = counters(connection)
+            set_counters(connection, snapshot + 1, next_id)
+            yield connection, snapshot + 1
