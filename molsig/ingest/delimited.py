@@ -1,0 +1,414 @@
+"""Delimited text: which delimiter, where the header is, columns as Arrow, and the place of whatever is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from molsig.errors import InputError
+from molsig.ingest.limits import MAX_LINE_BYTES
+from molsig.ingest.opening import TextStream
+from molsig.types import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from molsig.ingest.limits import Limits
+    from molsig.types import Progress
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "na", "n/a", "NULL", "null", "#N/A")
+"""Cells that stand for a value that was not measured."""
+
+_SAMPLED_LINES = 50
+_SAMPLED_BYTES = 1 << 23
+_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*|\s*[-+]?inf(inity)?\s*", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon"}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a text table is written.
+
+    Attributes
+    ----------
+    header
+        Column names as they stand; the first is empty where R left out the name of the row names.
+    first_line
+        1-based line of the first record.
+    sample
+        Cells of the first records, to judge columns by.
+    """
+
+    delimiter: str
+    quoted: bool
+    decimal: str
+    header: tuple[str, ...]
+    first_line: int
+    sample: tuple[tuple[str, ...], ...]
+
+    @property
+    def header_line(self) -> int:
+        return self.first_line - 1
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number, with a decimal point or comma."""
+    return _NUMBER.fullmatch(cell) is not None
+
+
+def sniff(path: str | Path, limits: Limits, *, quotes: bool | None = None, comment: str = "#") -> Dialect:
+    """Find the header and the delimiter from the first lines.
+
+    Lines that start with `comment` above the header are skipped, unless the last of them is itself the header.
+    `quotes` says whether double quotes wrap cells; None takes them as such.
+
+    Raises
+    ------
+    InputError
+        No header, one column only, an unnamed or over-long column, more columns than the limit.
+    """
+    with TextStream(path, limits) as stream:
+        lines = _first_lines(stream)
+    skipped = 0
+    while skipped < len(lines) and (not lines[skipped].strip() or lines[skipped].startswith(comment)):
+        skipped += 1
+    if skipped == len(lines):
+        raise InputError("holds no header", file=path)
+    if skipped > 0 and lines[skipped - 1].startswith(comment) and _is_header_of(lines[skipped - 1], lines[skipped]):
+        skipped -= 1
+        lines[skipped] = lines[skipped].removeprefix(comment)
+    delimiter = _delimiter(lines[skipped], path, skipped + 1)
+    quoted = '"' in lines[skipped] if quotes is None and delimiter == "\t" else quotes is not False
+    header = split_line(lines[skipped], delimiter, quoted)
+    sample = [split_line(line, delimiter, quoted) for line in lines[skipped + 1 :] if line.strip()]
+    if sample and len(sample[0]) == len(header) + 1 and all(len(row) == len(sample[0]) for row in sample[:5]):
+        header = ["", *header]
+    _check_header(header, path, skipped + 1, limits)
+    comma = any(_DECIMAL_COMMA.fullmatch(cell) for row in sample for cell in row)
+    point = any("." in cell and is_number(cell) for row in sample for cell in row)
+    return Dialect(
+        delimiter=delimiter,
+        quoted=quoted,
+        decimal="," if delimiter != "," and comma and not point else ".",
+        header=tuple(header),
+        first_line=skipped + 2,
+        sample=tuple(tuple(row) for row in sample),
+    )
+
+
+def split_line(line: str, delimiter: str, quoted: bool) -> list[str]:
+    """Split one line into cells, without complaint about a quote left open: `diagnose` finds those."""
+    if not quoted or '"' not in line:
+        return line.split(delimiter)
+    cells: list[str] = []
+    place = 0
+    while True:
+        if line.startswith('"', place):
+            end = place + 1
+            while (end := line.find('"', end)) >= 0 and line.startswith('""', end):
+                end += 2
+            if end < 0:
+                cells.append(line[place + 1 :])
+                return cells
+            tail = line.find(delimiter, end)
+            cells.append(line[place + 1 : end].replace('""', '"') + line[end + 1 : tail if tail >= 0 else None])
+        else:
+            tail = line.find(delimiter, place)
+            cells.append(line[place : tail if tail >= 0 else None])
+        if tail < 0:
+            return cells
+        place = tail + 1
+
+
+def read_columns(
+    path: str | Path,
+    dialect: Dialect,
+    types: Mapping[int, pa.DataType],
+    limits: Limits,
+    *,
+    multiline: bool = False,
+    progress: Progress = silent,
+) -> pa.Table:
+    """Read the columns named in `types` (position -> Arrow type) in one parallel pass; they come named by position.
+
+    Missing cells are null in numeric columns and stay text in string columns. Blank lines are skipped.
+
+    Raises
+    ------
+    InputError
+        With row and column: a row of another length, a cell that is no number, an open quote, an over-long cell.
+    NotNumericError
+        The same for a cell that is no number, so that a caller may take its column for text instead.
+    """
+    width = len(dialect.header)
+    step = f"read {_name(path)}"
+    with TextStream(path, limits, step=step, progress=progress) as stream:
+        for _ in range(dialect.header_line):
+            stream.read_line()
+        try:
+            table = pa_csv.read_csv(
+                pa.PythonFile(stream, mode="r"),
+                read_options=pa_csv.ReadOptions(
+                    column_names=[str(position) for position in range(width)],
+                    block_size=_block_size(dialect, multiline),
+                ),
+                parse_options=_parse_options(dialect, multiline),
+                convert_options=_convert_options(dialect, types),
+            )
+        except pa.ArrowInvalid as error:
+            _explain(path, dialect, types, limits, error)
+    limits.check_shape(table.num_rows, width, path)
+    for position, kind in types.items():
+        if not pa.types.is_floating(kind):
+            _check_cells(table.column(str(position)), path, dialect, position, limits)
+    return table
+
+
+def stream_columns(
+    path: str | Path,
+    dialect: Dialect,
+    types: Mapping[int, pa.DataType],
+    limits: Limits,
+    *,
+    progress: Progress = silent,
+) -> Iterator[pa.RecordBatch]:
+    """Like `read_columns` for one-line records, in batches, so that memory does not grow with the file."""
+    width = len(dialect.header)
+    with TextStream(path, limits, step=f"read {_name(path)}", progress=progress) as stream:
+        for _ in range(dialect.header_line):
+            stream.read_line()
+        rows = 0
+        try:
+            reader = pa_csv.open_csv(
+                pa.PythonFile(stream, mode="r"),
+                read_options=pa_csv.ReadOptions(
+                    column_names=[str(position) for position in range(width)], block_size=_block_size(dialect, False)
+                ),
+                parse_options=_parse_options(dialect, multiline=False),
+                convert_options=_convert_options(dialect, types),
+            )
+            for batch in reader:
+                rows += batch.num_rows
+                if rows > limits.max_rows:
+                    limits.check_shape(rows, width, path)
+                yield batch
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" not in str(error):
+                _explain(path, dialect, types, limits, error)
+
+
+class NotNumericError(InputError):
+    """A cell of a numeric column is no number; `position` is the column."""
+
+    def __init__(self, problem: str, *, position: int, file: str | Path, row: int, column: str, hint: str) -> None:
+        super().__init__(problem, file=file, row=row, column=column, hint=hint)
+        self.position = position
+
+
+def records(path: str | Path, dialect: Dialect, limits: Limits) -> Iterator[tuple[int, list[str]]]:
+    """Go through the records one by one as (line, cells): slow and exact, to find places with.
+
+    Raises
+    ------
+    InputError
+        A quote is left open, or a cell is over `limits.max_cell_chars`.
+    """
+    with TextStream(path, limits) as stream:
+        for _ in range(dialect.header_line):
+            stream.read_line()
+        text = io.TextIOWrapper(io.BufferedReader(stream, 1 << 20), encoding="utf-8", newline="\n")
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
+        reader = csv.reader(text, delimiter=dialect.delimiter, quoting=quoting, strict=True)
+        before = csv.field_size_limit(limits.max_cell_chars)
+        try:
+            while True:
+                line = dialect.header_line + reader.line_num + 1
+                try:
+                    cells = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    raise _csv_error(error, path, line, limits) from None
+                if cells:
+                    yield line, cells
+        finally:
+            csv.field_size_limit(before)
+
+
+def line_of(path: str | Path, dialect: Dialect, record: int, limits: Limits) -> int:
+    """The 1-based line at which the 0-based `record` starts."""
+    for number, (line, _) in enumerate(records(path, dialect, limits)):
+        if number == record:
+            return line
+    return dialect.first_line + record
+
+
+def column_label(dialect: Dialect, position: int) -> str:
+    """A column's name for messages; its number where it has no name."""
+    return dialect.header[position] or f"number {position + 1}"
+
+
+def _first_lines(stream: TextStream) -> list[str]:
+    lines: list[str] = []
+    size = 0
+    past_comments = 0
+    # cBioPortal and GDC files open with a few comment lines; a VCF-like preamble of thousands is not a table.
+    while past_comments <= _SAMPLED_LINES and size < _SAMPLED_BYTES and len(lines) < 1000:
+        line = stream.read_line()
+        if line is None:
+            break
+        lines.append(line.decode("utf-8"))
+        size += len(line)
+        past_comments += not lines[-1].startswith("#")
+    return lines
+
+
+def _is_header_of(comment: str, line: str) -> bool:
+    """Whether a line that looks like a comment is the header of the numeric line under it."""
+    for delimiter in ("\t", ";", ","):
+        names, cells = comment.split(delimiter), line.split(delimiter)
+        if len(names) == len(cells) > 1:
+            numbers = sum(is_number(cell) or cell in MISSING for cell in cells[1:])
+            return numbers * 2 >= len(cells) - 1 and not any(is_number(name) for name in names[1:])
+    return False
+
+
+def _delimiter(header: str, path: str | Path, row: int) -> str:
+    outside = re.sub(r'"[^"]*"', '""', header)
+    for delimiter in ("\t", ";", ","):
+        if delimiter in outside:
+            return delimiter
+    raise InputError(
+        "the header has one column: no tab, semicolon or comma in it",
+        file=path,
+        row=row,
+        hint="molsig reads tables delimited by tab, comma or semicolon",
+    )
+
+
+def _check_header(header: Sequence[str], path: str | Path, row: int, limits: Limits) -> None:
+    if len(header) > limits.max_columns:
+        limits.check_shape(0, len(header), path)
+    for position, name in enumerate(header):
+        if len(name) > min(limits.max_cell_chars, 10_000):
+            raise InputError(f"column {position + 1} has a name of {len(name):,} characters", file=path, row=row)
+        if position and not name.strip():
+            raise InputError(
+                f"column {position + 1} has no name", file=path, row=row, hint="Name it, or remove the empty column"
+            )
+    if len(header) > 2 and all(is_number(name) and not name.strip().isdigit() for name in header[1:]):
+        raise InputError("the first line holds numbers, not column names", file=path, row=row, hint="Add a header")
+
+
+def _block_size(dialect: Dialect, multiline: bool) -> int:
+    # A parser block has to hold a whole record; blocks much larger than a record only cost memory.
+    widest = max(sum(map(len, row)) + len(row) for row in (dialect.header, *dialect.sample))
+    floor = 1 << 24 if multiline else 1 << 22
+    return min(max(floor, 4 * widest), 2 * MAX_LINE_BYTES)
+
+
+def _parse_options(dialect: Dialect, multiline: bool) -> pa_csv.ParseOptions:
+    return pa_csv.ParseOptions(
+        delimiter=dialect.delimiter,
+        quote_char='"' if dialect.quoted else False,
+        newlines_in_values=multiline and dialect.quoted,
+    )
+
+
+def _convert_options(dialect: Dialect, types: Mapping[int, pa.DataType]) -> pa_csv.ConvertOptions:
+    return pa_csv.ConvertOptions(
+        check_utf8=False,  # TextStream has decoded every byte
+        column_types={str(position): kind for position, kind in types.items()},
+        include_columns=[str(position) for position in types],
+        null_values=list(MISSING),
+        strings_can_be_null=False,
+        decimal_point=dialect.decimal,
+    )
+
+
+def _explain(
+    path: str | Path, dialect: Dialect, types: Mapping[int, pa.DataType], limits: Limits, error: pa.ArrowInvalid
+) -> None:
+    """Find what Arrow stumbled over by reading the file again slowly, and raise it with its place."""
+    width = len(dialect.header)
+    numeric = [position for position, kind in types.items() if pa.types.is_floating(kind)]
+    seen = 0
+    for line, cells in records(path, dialect, limits):
+        seen += 1
+        if len(cells) != width:
+            raise InputError(
+                f"{len(cells):,} cells, and the header has {width:,}",
+                file=path,
+                row=line,
+                hint="Every row needs as many cells as the header: look for a missing or an extra "
+                + _NAMES[dialect.delimiter],
+            ) from None
+        for position in numeric:
+            cell = cells[position]
+            if cell not in MISSING and not _reads_as(cell, dialect.decimal):
+                raise not_numeric(path, dialect, line, position, cell) from None
+    if seen == 0:
+        raise InputError("holds a header and no rows", file=path) from None
+    raise InputError(f"cannot be read as a table ({error})", file=path) from None
+
+
+def not_numeric(path: str | Path, dialect: Dialect, line: int, position: int, cell: str) -> NotNumericError:
+    """The error for a cell that should be a number."""
+    hint = "Put a number there, or leave it empty if it was not measured"
+    if "," in cell and is_number(cell.replace(",", "")):
+        hint = "Write numbers without thousands separators, all with a decimal point or all with a decimal comma"
+    shown = cell if len(cell) <= 40 else cell[:40] + "..."
+    return NotNumericError(
+        f"{shown!r} is not a number",
+        position=position,
+        file=path,
+        row=line,
+        column=column_label(dialect, position),
+        hint=hint,
+    )
+
+
+def _reads_as(cell: str, decimal: str) -> bool:
+    if not is_number(cell):
+        return False
+    return decimal == "," or "," not in cell if decimal == "." else "." not in cell
+
+
+def _check_cells(column: pa.ChunkedArray, path: str | Path, dialect: Dialect, position: int, limits: Limits) -> None:
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        return
+    lengths = pc.binary_length(column)
+    longest = pc.max(lengths).as_py()
+    if longest is not None and longest > limits.max_cell_chars:
+        record = pc.index(lengths, longest).as_py()
+        raise InputError(
+            f"a cell of {longest:,} bytes, more than the limit of {limits.max_cell_chars:,}",
+            file=path,
+            row=dialect.first_line + record,
+            column=column_label(dialect, position),
+        )
+
+
+def _csv_error(error: csv.Error, path: str | Path, line: int, limits: Limits) -> InputError:
+    text = str(error)
+    if "field larger" in text:
+        return InputError(f"a cell longer than the limit of {limits.max_cell_chars:,} characters", file=path, row=line)
+    if "unexpected end of data" in text:
+        return InputError(
+            "a quote opened here is never closed", file=path, row=line, hint='Close it, or write "" for "'
+        )
+    return InputError(f"not a proper row ({text})", file=path, row=line, hint='Inside quotes, write "" for "')
+
+
+def _name(path: str | Path) -> str:
+    return str(path).rpartition("/")[2]
