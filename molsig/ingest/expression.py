@@ -94,8 +94,8 @@ def read_expression(
         H5AD without ``molsig[scverse]``.
     """
     check_modality(modality)
-    _check_option("scale", scale, SCALES)
-    _check_option("orientation", orientation, get_args(Orientation))
+    check_option("scale", scale, SCALES)
+    check_option("orientation", orientation, get_args(Orientation))
     genes = genes or GeneMap()
     raw = read_raw(path, orientation, genes, layer, limits, progress)
     table = None if sample_table is None else read_sample_table(sample_table, limits)
@@ -103,7 +103,7 @@ def read_expression(
         raw.sample_ids, file=path, row_of=raw.sample_row, patients=raw.patients, kinds=raw.kinds, table=table
     )
     if kinds is not None:
-        raw, resolved = _keep_kinds(raw, resolved, frozenset(kinds))
+        raw, resolved = keep_kinds(raw, resolved, frozenset(kinds))
     found = measure(raw.values)
     check_finite(raw, found)
     as_column = raw.orientation == "samples-down"
@@ -155,7 +155,7 @@ def read_raw(
     if first.startswith((b"#1.2", b"#1.3")):
         from molsig.ingest.gct import read_gct
 
-        return read_gct(path, limits, progress)
+        return read_gct(path, genes, limits, progress)
     return orient(read_text_grid(path, limits, progress=progress), orientation, genes)
 
 
@@ -252,7 +252,8 @@ def _library_notes(judged: Judged, whole: bool, n_genes: int) -> Judged:
     return replace(judged, notes=(*judged.notes, note))
 
 
-def _keep_kinds(raw: RawMatrix, resolved: Resolved, kinds: frozenset[SampleKind]) -> tuple[RawMatrix, Resolved]:
+def keep_kinds(raw: RawMatrix, resolved: Resolved, kinds: frozenset[SampleKind]) -> tuple[RawMatrix, Resolved]:
+    """Leave out the samples of other kinds."""
     unknown = kinds - set(get_args(SampleKind))
     if unknown:
         raise UsageError(f"{sorted(unknown)[0]!r} is no kind of sample: use {', '.join(get_args(SampleKind))}")
@@ -279,6 +280,7 @@ def _keep_kinds(raw: RawMatrix, resolved: Resolved, kinds: frozenset[SampleKind]
     )
 
 
-def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise `UsageError` if an option has a value that is not known."""
     if value not in allowed:
         raise UsageError(f"{name}={value!r} is not known: use {', '.join(allowed)}")

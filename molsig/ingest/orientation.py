@@ -31,16 +31,26 @@ if TYPE_CHECKING:
 
 Orientation = Literal["auto", "samples-down", "samples-across"]
 
-WELL_KNOWN_GENES = frozenset(
-    ["ABL1", "ACTB", "ACTG1", "AIF1", "AKT1", "ALB", "ALK", "APC", "APOE", "AR", "ARID1A", "ATM", "ATRX", "B2M", "BAP1", "BCL2", "BCL6", "BRAF", "BRCA1", "BRCA2", "CALR", "CCND1", "CCNE1", "CD19", "CD274", "CD3D", "CD3E", "CD4", "CD44", "CD58", "CD68", "CD74", "CD8A", "CDH1", "CDK4", "CDK6", "CDKN1A", "CDKN2A", "CEACAM5", "CHEK2", "CLIC1", "COL1A1", "COL3A1", "CTNNB1", "CXCL8", "CXCR4", "DCN", "DNMT3A", "EEF1A1", "EGFR", "EPCAM", "ERBB2", "ERBB3", "ERG", "ESR1", "EZH2", "FBXW7", "FGFR1", "FGFR2", "FGFR3", "FLT3", "FN1", "FOS", "FOXA1", "FOXP3", "GAPDH", "GATA3", "GFAP", "GNAS", "GOT2", "H3F3A", "HIF1A", "HLA-A", "HLA-B", "HLA-C", "HNF1A", "HPRT1", "HRAS", "IDH1", "IDH2", "IFNG", "IL2", "IL6", "IRF4", "JAK1", "JAK2", "JUN", "KDR", "KEAP1", "KIT", "KLK3", "KMT2D", "KRAS", "KRT18", "KRT19", "KRT5", "KRT7", "KRT8", "LDHA", "MAP2K1", "MAPK1", "MDM2", "MET", "MKI67", "MLH1", "MMP9", "MPL", "MSH2", "MSH6", "MTOR", "MUC1", "MUC16", "MYC", "MYCN", "NF1", "NF2", "NFE2L2", "NKX2-1", "NOTCH1", "NPM1", "NRAS", "NTRK1", "PAX8", "PBRM1", "PCNA", "PDCD1", "PDGFRA", "PGK1", "PGR", "PIK3CA", "PIK3R1", "PMS2", "POLE", "PPIA", "PTEN", "PTMA", "PTPRC", "PTPN11", "RAD51", "RAF1", "RB1", "RET", "ROS1", "RPL13A", "RPLP0", "RPS6", "RUNX1", "S100A8", "SDHA", "SETD2", "SFTPC", "SMAD4", "SMARCB1", "SMO", "SOX2", "SPOP", "SRC", "STAG2", "STAT3", "STK11", "SYP", "TBP", "TERT", "TET2", "TFRC", "TG", "TGFB1", "TMPRSS2", "TNF", "TOP2A", "TP53", "TP63", "TSC1", "TSC2", "TTF1", "TUBB", "VEGFA", "VHL", "VIM", "WT1", "YAP1", "YWHAZ"]
-)
+_WELL_KNOWN = """
+ABL1 ACTB ACTG1 AIF1 AKT1 ALB ALK APC APOE AR ARID1A ATM ATRX B2M BAP1 BCL2 BCL6 BRAF BRCA1 BRCA2 CALR CCND1 CCNE1
+CD19 CD274 CD3D CD3E CD4 CD44 CD58 CD68 CD74 CD8A CDH1 CDK4 CDK6 CDKN1A CDKN2A CEACAM5 CHEK2 CLIC1 COL1A1 COL3A1
+CTNNB1 CXCL8 CXCR4 DCN DNMT3A EEF1A1 EGFR EPCAM ERBB2 ERBB3 ERG ESR1 EZH2 FBXW7 FGFR1 FGFR2 FGFR3 FLT3 FN1 FOS FOXA1
+FOXP3 GAPDH GATA3 GFAP GNAS GOT2 H3F3A HIF1A HLA-A HLA-B HLA-C HNF1A HPRT1 HRAS IDH1 IDH2 IFNG IL2 IL6 IRF4 JAK1 JAK2
+JUN KDR KEAP1 KIT KLK3 KMT2D KRAS KRT18 KRT19 KRT5 KRT7 KRT8 LDHA MAP2K1 MAPK1 MDM2 MET MKI67 MLH1 MMP9 MPL MSH2 MSH6
+MTOR MUC1 MUC16 MYC MYCN NF1 NF2 NFE2L2 NKX2-1 NOTCH1 NPM1 NRAS NTRK1 PAX8 PBRM1 PCNA PDCD1 PDGFRA PGK1 PGR PIK3CA
+PIK3R1 PMS2 POLE PPIA PTEN PTMA PTPN11 PTPRC RAD51 RAF1 RB1 RET ROS1 RPL13A RPLP0 RPS6 RUNX1 S100A8 SDHA SETD2 SFTPC
+SMAD4 SMARCB1 SMO SOX2 SPOP SRC STAG2 STAT3 STK11 SYP TBP TERT TET2 TFRC TG TGFB1 TMPRSS2 TNF TOP2A TP53 TP63 TSC1
+TSC2 TTF1 TUBB VEGFA VHL VIM WT1 YAP1 YWHAZ
+"""
+WELL_KNOWN_GENES = frozenset(_WELL_KNOWN.split())
 """Genes that most panels hold some of; a list of ids with three of them is a list of genes."""
 
 _NUMERIC_ANNOTATIONS = frozenset(ENTREZ_COLUMNS) | {
     *("length", "gene_length", "exonic_length", "start", "end", "width", "chr", "chrom", "chromosome", "strand"),
     *("gc", "gc_content", "age", "year", "batch", "plate", "os", "os.time", "pfi", "pfi.time"),
 }
-_MIRNA = re.compile(r"hsa-(mir|miR|let|lsy)-?.+|MI(MAT)?\d{7}")
+MIRNA_ID = re.compile(r"hsa-(mir|miR|let|lsy)-?.+|MI(MAT)?\d{7}")
+"""Ids of human miRNAs, precursor or mature, by name or by miRBase accession."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,6 @@ class RawMatrix:
     sample_row: Callable[[int], int]
     feature_row: Callable[[int], int | None]
     place: Callable[[int, int], tuple[int, str]]
-    natural_log_base: float | None = None
 
 
 def orient(grid: Grid, orientation: Orientation, genes: GeneMap) -> RawMatrix:
@@ -220,7 +229,7 @@ def _unused(grid: Grid, used: set[int | None]) -> tuple[str, ...]:
 
 
 def _is_feature(genes: GeneMap, one: str) -> bool:
-    return genes.recognises(one) or _MIRNA.fullmatch(one) is not None
+    return genes.recognises(one) or MIRNA_ID.fullmatch(one) is not None
 
 
 def _share(ids: Sequence[str], test: Callable[[str], object]) -> float:

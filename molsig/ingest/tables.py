@@ -50,6 +50,7 @@ class RecordTable:
     names: tuple[str, ...]
     data: pa.Table
     is_text: bool
+    decimal: str
     row_of: Callable[[int], int]
 
     def strings(self, position: int) -> list[str | None]:
@@ -78,7 +79,7 @@ def read_records_table(
         names = tuple(schema.names)
         table = pa.Table.from_batches(batches, schema)
         row_of: Callable[[int], int] = (1).__add__
-        is_text = False
+        is_text, decimal = False, "."
     else:
         dialect = sniff(path, limits, comment=comment)
         names = tuple(name.strip() for name in dialect.header)
@@ -86,7 +87,7 @@ def read_records_table(
         table = read_columns(path, dialect, types, limits, multiline=True, progress=progress)
         rows = table.num_rows
         row_of = partial(_line, path, dialect, limits)
-        is_text = True
+        is_text, decimal = True, dialect.decimal
     if rows == 0:
         raise InputError("holds a header and no rows", file=path)
     seen: set[str] = set()
@@ -96,7 +97,7 @@ def read_records_table(
         if name in seen:
             raise InputError("there are two columns of this name", file=path, column=name, hint="Rename one of them")
         seen.add(name)
-    return RecordTable(path, names, table, is_text, row_of)
+    return RecordTable(path, names, table, is_text, decimal, row_of)
 
 
 def read_sample_table(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> SampleTable:
