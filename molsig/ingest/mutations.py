@@ -73,7 +73,7 @@ def read_maf(
     Raises
     ------
     InputError
-        With file and row: a column is missing, a row is ragged, a sample has no id, the header is repeated further down.
+        With file and row: a missing column, a ragged row, a variant without a sample, a header repeated further down.
     """
     dialect = sniff(path, limits)
     positions = {name: _position(dialect.header, name, path, dialect.header_line) for name in (GENE, CLASS, SAMPLE)}

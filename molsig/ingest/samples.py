@@ -159,6 +159,7 @@ def resolve_samples(
     *,
     file: str | Path,
     row_of: Callable[[int], int],
+    as_column: bool = False,
     patients: Sequence[str | None] | None = None,
     kinds: Sequence[str | None] | None = None,
     table: SampleTable | None = None,
@@ -174,6 +175,8 @@ def resolve_samples(
     ----------
     row_of
         Gives the row (or, for samples across, the header row) of the i-th id, for messages.
+    as_column
+        Whether the ids are column names, so that messages name the column.
     unique
         Whether an id may occur only once.
 
@@ -183,7 +186,7 @@ def resolve_samples(
         An empty or repeated id, a patient column that contradicts the barcode, a kind that is not known.
     """
     barcodes = [parse_barcode(one) for one in ids]
-    _check_ids(ids, barcodes, file, row_of, unique)
+    _check_ids(ids, barcodes, file, row_of, as_column, unique)
     aliquots = Counter(short for _, short in {(b.full, b.sample) for b in barcodes if b is not None})
     names: list[str] = []
     samples: list[SampleId] = []
@@ -220,6 +223,7 @@ def _check_ids(
     barcodes: Sequence[Barcode | None],
     file: str | Path,
     row_of: Callable[[int], int],
+    as_column: bool,
     unique: bool,
 ) -> None:
     seen: dict[str, int] = {}
@@ -230,13 +234,12 @@ def _check_ids(
             raise InputError(f"a sample id of {len(one):,} characters", file=file, row=row_of(i))
         key = one if barcode is None else barcode.full
         if unique and key in seen:
+            first = "" if as_column else f", first in row {row_of(seen[key])}"
             raise InputError(
-                f"sample {one!r} is there twice; first in row {row_of(seen[key])}"
-                if row_of(seen[key]) != row_of(i)
-                else f"sample {one!r} is there twice",
+                f"sample {one!r} is there twice{first}, and not with the same values",
                 file=file,
                 row=row_of(i),
-                column=one,
+                column=one if as_column else None,
                 hint="Keep one of them, or give them different ids and a sample table that joins them to one patient",
             )
         seen[key] = i
