@@ -9,11 +9,7 @@ from molsig.errors import InputError
 from molsig.ingest.genes import GeneMap
 from molsig.ingest.limits import DEFAULT_LIMITS
 from molsig.ingest.orientation import Orientation
-from molsig.ingest.scale import (
-    LIBRARY_GENES,
-    RNA_TOTAL,
-    bring_to_log2,
-)
+from molsig.ingest.scale import LIBRARY_GENES, PANEL_GENES, PANEL_MEAN, RNA_TOTAL, bring_to_log2
 from molsig.types import FeatureMatrix, SampleKind, check_modality, silent
 
 if TYPE_CHECKING:
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
     from molsig.ingest.genes import Named
     from molsig.ingest.limits import Limits
     from molsig.ingest.orientation import Orientation, RawMatrix
-    from molsig.ingest.scale import Scale
+    from molsig.ingest.scale import Judged, Scale
     from molsig.types import Progress, SampleKind
 
 GENE_MODALITIES = ("rna", "siamese")
@@ -107,17 +103,18 @@ def read_expression(
     slots, features, duplicates = slots_of(names)
     if not features:
         raise InputError("no feature has a name", file=path)
-    whole = modality in GENE_MODALITIES and judged.scale != "raw" and len(features) >= LIBRARY_GENES
-    values = bring_to_log2(raw, judged, slots, len(features), RNA_TOTAL if whole else None)
-    if modality in GENE_MODALITIES:
-        measured = replace(measured, judged=_library_notes(judged, whole, len(features)))
+    total = None
+    if modality in GENE_MODALITIES and judged.scale != "raw":
+        total, told, warned = _library(judged, len(features))
+        judged = replace(judged, notes=(*judged.notes, *told), warnings=(*judged.warnings, *warned))
+    values = bring_to_log2(raw, judged, slots, len(features), total)
     return FeatureMatrix(
         modality=modality,
         samples=measured.resolved.samples,
         features=features,
         values=values,
         scale="raw" if judged.scale == "raw" else "log2",
-        report=report_of(measured, modality, len(features), duplicates, id_type, notes),
+        report=report_of(replace(measured, judged=judged), modality, len(features), duplicates, id_type, notes),
     )
 
 
@@ -143,13 +140,17 @@ def _date_notes(named: Named) -> list[str]:
     return [f"{len(named.dates)} gene names that a spreadsheet turned into dates were read right: {shown}"]
 
 
-def _library_notes(judged: Judged, whole: bool, n_genes: int) -> Judged:
-    if judged.scale == "raw":
-        return judged
-    if whole:
-        note = f"each sample scaled to a sum of {RNA_TOTAL:,.0f} over its genes, then log2(x + 1)"
-        return replace(judged, notes=(*judged.notes, note))
-    note = f"{n_genes:,} genes are a panel: its library size is not known, so samples keep their own level"
-    if judged.scale == "counts":
-        return replace(judged, warnings=(*judged.warnings, f"{note}, sequencing depth included"))
-    return replace(judged, notes=(*judged.notes, note))
+def _library(judged: Judged, n_genes: int) -> tuple[float | None, tuple[str, ...], tuple[str, ...]]:
+    """The sum that each sample is scaled to, if any; a note and a warning on it."""
+    if n_genes >= LIBRARY_GENES:
+        return RNA_TOTAL, (f"each sample scaled to a sum of {RNA_TOTAL:,.0f} over its genes, then log2(x + 1)",), ()
+    panel = f"{n_genes:,} genes are a panel, whose library size is not known"
+    if judged.scale != "counts":
+        return None, (f"{panel}: samples keep the level they have",), ()
+    if n_genes >= PANEL_GENES:
+        return PANEL_MEAN * n_genes, (f"{panel}: counts scaled to a mean of {PANEL_MEAN:,.0f} per gene",), ()
+    return (
+        None,
+        (),
+        (f"{panel}: sequencing depth stays in the counts. Give TPM or another normalised scale if you can",),
+    )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from molsig.errors import InputError
-from molsig.ingest.delimited import Dialect, split_line
+from molsig.ingest.dialect import Dialect, split_line
 from molsig.ingest.grid import read_dialect_grid
 from molsig.ingest.opening import TextStream
 from molsig.ingest.orientation import orient

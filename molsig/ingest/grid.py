@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.errors import InputError
-from molsig.ingest.delimited import MISSING, NotNumericError, is_number, line_of, read_columns, sniff
+from molsig.ingest.delimited import NotNumericError, line_of, read_columns
+from molsig.ingest.dialect import MISSING, is_number, sniff
 from molsig.ingest.genes import ENSEMBL_COLUMNS, ENTREZ_COLUMNS, SYMBOL_COLUMNS
 from molsig.ingest.parquet import read_parquet_batches
 from molsig.ingest.samples import KIND_COLUMNS, PATIENT_COLUMNS, SAMPLE_COLUMNS
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.ingest.delimited import Dialect
+    from molsig.ingest.dialect import Dialect
     from molsig.ingest.limits import Limits
     from molsig.types import Progress
 

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from molsig.errors import InputError
-from molsig.ingest.delimited import MISSING, line_of, sniff, stream_columns
+from molsig.ingest.delimited import line_of, stream_columns
+from molsig.ingest.dialect import MISSING, sniff
 from molsig.ingest.genes import GeneMap
 from molsig.ingest.limits import DEFAULT_LIMITS
 from molsig.ingest.samples import resolve_samples

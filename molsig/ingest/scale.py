@@ -5,6 +5,9 @@ sample sums to 20 million: two pipelines that quantify the same specimen then ag
 the sequencing depth. 20 million is the median total of TCGA's normalised RSEM samples (17 to 31 million), so that gene
 panels cut from such files, whose library size nobody knows any more, are on the same scale; at one million the + 1
 would bend the weakly expressed genes against them.
+
+Counts of a panel are scaled to a mean of 1,000 per gene, which is what a gene of a whole transcriptome then has. Other
+values of a panel keep their level: what they were normalised by is no longer in the file.
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ SCALES: tuple[str, ...] = ("auto", "counts", "tpm", "fpkm", "rsem", "linear", "l
 LIBRARY_GENES = 10_000
 """Genes from which on the sum of a sample is its library."""
 
+PANEL_GENES = 50
+"""Genes from which on the counts of a panel tell its sequencing depth."""
+
 RNA_TOTAL = 2e7
+PANEL_MEAN = 1e3
 MIRNA_TOTAL = 1e6
 
 LOG2_FLOOR = -2.0

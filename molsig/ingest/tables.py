@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.errors import InputError
-from molsig.ingest.delimited import MISSING, line_of, read_columns, sniff
+from molsig.ingest.delimited import line_of, read_columns
+from molsig.ingest.dialect import MISSING, sniff
 from molsig.ingest.limits import DEFAULT_LIMITS
 from molsig.ingest.opening import file_kind
 from molsig.ingest.parquet import read_parquet_batches
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from molsig.ingest.delimited import Dialect
+    from molsig.ingest.dialect import Dialect
     from molsig.ingest.limits import Limits
     from molsig.types import Progress, SampleKind
 

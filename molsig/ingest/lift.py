@@ -1,0 +1,64 @@
+"""Vectors of any length to 768 dimensions: an isometry upwards, a reduction that the user names downwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from molsig.errors import InputError
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+Reduce = Literal["first", "last", "random"]
+
+
+def isometry(dims: int, into: int, seed: int) -> NDArray[np.float64]:
+    """A matrix with orthonormal rows, shape (`dims`, `into`), `dims` <= `into`; the same for the same seed.
+
+    The orthogonal factor of a Gaussian matrix, its signs fixed by a positive diagonal of the triangular factor (F.
+    Mezzadri, How to generate random matrices from the classical compact groups, 2007).
+    """
+    gauss = np.random.default_rng(seed).standard_normal((into, dims))
+    factor, triangle = np.linalg.qr(gauss)
+    return np.asarray((factor * np.sign(np.diagonal(triangle))).T)
+
+
+def to_768(
+    vectors: NDArray[np.float32], reduce: Reduce | None, seed: int, file: str | Path
+) -> tuple[NDArray[np.float32], str, str]:
+    """Bring vectors to 768 dimensions: the vectors, what to add to the name of their space, and a note.
+
+    Raises
+    ------
+    InputError
+        More than 768 dimensions and no reduction named, or a reduction that leaves a vector of zeros.
+    """
+    dims = vectors.shape[1]
+    if dims == DIM:
+        return vectors, "", f"{DIM} dimensions, taken as they are"
+    if dims < DIM:
+        lifted = (vectors.astype(np.float64) @ isometry(dims, DIM, seed)).astype(np.float32)
+        return lifted, f".lift{dims}-s{seed}", f"{dims} dimensions lifted to {DIM} by an isometry (seed {seed})"
+    if reduce is None:
+        raise InputError(
+            f"vectors of {dims:,} dimensions, and molsig stores {DIM}",
+            file=file,
+            hint="Say how to bring them down: reduce='first', 'last' or 'random'; or reduce them yourself",
+        )
+    if reduce == "random":
+        # Scaled so that lengths keep their size on average (Johnson and Lindenstrauss, 1984).
+        projection = isometry(DIM, dims, seed).T * np.sqrt(dims / DIM)
+        reduced = (vectors.astype(np.float64) @ projection).astype(np.float32)
+        suffix = f".random{dims}-s{seed}"
+    else:
+        reduced = np.ascontiguousarray(vectors[:, :DIM] if reduce == "first" else vectors[:, -DIM:])
+        suffix = f".{reduce}{dims}"
+    zero = np.flatnonzero(~reduced.any(axis=1))
+    if len(zero):
+        raise InputError(f"reduce={reduce!r} leaves nothing of this vector", file=file, row=int(zero[0]) + 1)
+    return reduced, suffix, f"{dims:,} dimensions brought to {DIM}: {reduce}"
