@@ -62,7 +62,7 @@ def _sum_of(
 ) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]:
     connection.register("chunk", pa.table({"patient": patients}))
     rows = connection.sql(
-        "SELECT e.patient AS patient, e.space AS space, e.sample AS sample, e.item AS item, e.vector AS vector"
+        "SELECT e.patient AS patient, e.space AS space, e.sample AS sample, e.item AS item, e.vector AS vector"  # noqa: S608
         f" {SUMMED} AND e.patient IN (SELECT patient FROM chunk)"
     ).to_arrow_table()
     connection.unregister("chunk")

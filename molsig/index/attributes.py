@@ -183,7 +183,7 @@ def _upsert(connection: duckdb.DuckDBPyConnection) -> PatientChange:
             merged.append(f"{before} AS {quoted(name)}")
     counts = first(
         connection,
-        "SELECT count(*) FILTER (a.patient IS NULL),"
+        "SELECT count(*) FILTER (a.patient IS NULL),"  # noqa: S608
         f" count(*) FILTER (a.patient IS NOT NULL AND ({' OR '.join(differs) or 'false'})), count(*)"
         " FROM incoming i LEFT JOIN attributes a ON a.patient = i.patient",
     )

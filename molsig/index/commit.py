@@ -76,6 +76,13 @@ def set_counters(connection: duckdb.DuckDBPyConnection, snapshot: int, next_id: 
     connection.execute("UPDATE state SET snapshot = ?, next_id = ?", [snapshot, next_id])
 
 
+def count_commit(connection: duckdb.DuckDBPyConnection) -> int:
+    """Count a commit that takes no row ids, inside its transaction, and return its number."""
+    snapshot, next_id = counters(connection)
+    set_counters(connection, snapshot + 1, next_id)
+    return snapshot + 1
+
+
 def _check_against_store(connection: duckdb.DuckDBPyConnection) -> None:
     moved = first(
         connection,
@@ -101,7 +108,7 @@ def _decide(connection: duckdb.DuckDBPyConnection, *, replace: bool) -> _Decisio
     # Of several records under one name the first counts, or the last where they replace each other.
     order = "DESC" if replace else "ASC"
     rows = connection.sql(
-        "SELECT i.n AS n, i.modality AS modality, i.space AS space, i.sample AS sample, i.item AS item,"
+        "SELECT i.n AS n, i.modality AS modality, i.space AS space, i.sample AS sample, i.item AS item,"  # noqa: S608
         " i.digest AS digest, row_number() OVER w AS turn,"
         " coalesce(e.digest, first_value(i.digest) OVER w) AS known, e.id AS id"
         " FROM incoming i LEFT JOIN (SELECT id, space, sample, item, digest FROM embeddings"

@@ -20,7 +20,7 @@ Steps, in the order an ingest meets them::
     forget.before       the deletes are written, COMMIT is next
     forget.after        the deletes are committed, index files still hold the forgotten vectors
     compact.rename      the compacted database is complete under its temporary name
-    compact.after       it is in place, the note that compaction is due is not cleared yet
+    compact.after       it is in place, the indexes are not built yet
     migrate.before      a migration is applied, COMMIT is next
     migrate.after       it is committed, the next one has not begun
 """

@@ -132,7 +132,7 @@ def write_manifest(index_dir: Path, info: GenerationInfo) -> None:
     sync_directory(folder)
 
 
-def write_synced(path: Path, content: bytes) -> None:
+def write_synced(path: Path, content: bytes | memoryview) -> None:
     """Write a file and wait until it is on disk."""
     with path.open("wb") as handle:
         handle.write(content)

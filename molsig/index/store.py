@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters
@@ -23,18 +24,17 @@ from molsig.index.lock import writer_lock
 from molsig.index.manifest import generation_info, sync_directory
 from molsig.index.near import near
 from molsig.index.schema import DATABASE, check_format, format_of, migrate
-from molsig.types import SUM_SPACE, silent
+from molsig.types import DIM, SUM_SPACE, silent
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.manifest import GenerationInfo
-    from molsig.index.writer import Writer
+    from molsig.index.writer import Writer as Writer
     from molsig.types import Progress
 
 
@@ -180,7 +180,7 @@ class Store:
         LockedError
             Another process is writing; the message says which.
         """
-        from molsig.index.writer import Writer
+        from molsig.index.writer import Writer as Writer
 
         with writer_lock(self.path, command, timeout=timeout):
             writer = Writer(self, progress=progress)
@@ -260,6 +260,11 @@ class Store:
                 where, attributes.columns(connection), lambda columns: attributes.read(connection, columns)
             )
 
+    def patient_ids(self) -> list[str]:
+        """Return the ids of all patients, sorted."""
+        with self.reading() as connection:
+            return self._patients(connection)
+
     def attributes(self, patients: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Return the columns of `patients` in their order, `patient` first; null where nothing is known.
 
@@ -288,9 +293,14 @@ class Store:
             return connection.sql("SELECT * FROM genes").to_arrow_table() if known else None
 
     def has_ingest(self, digest: str) -> bool:
-        """Return whether an ingest of these inputs was finished."""
+        """Return whether an ingest of these inputs was finished, and nothing was forgotten since."""
         with self.reading() as connection:
-            return first(connection, "SELECT 1 FROM ingests WHERE digest = ?", [digest]) is not None
+            done = first(
+                connection,
+                "SELECT 1 FROM ingests WHERE digest = ? AND snapshot > (SELECT max(purged) FROM spaces)",
+                [digest],
+            )
+        return done is not None
 
     def ingests(self) -> list[IngestRow]:
         """Return the finished ingests, oldest first."""
@@ -404,10 +414,16 @@ def vectors_of(
         return found, vectors
     wanted = np.asarray(ids, dtype=np.int64)
     unique, inverse = np.unique(wanted, return_inverse=True)
+    if not len(unique):
+        return wanted, np.empty((0, DIM), np.float32)
+    # Ids grow with the file, so their range leaves most of it unread.
+    connection.register("wanted", pa.table({"id": unique}))
     rows = connection.sql(
-        f"SELECT id, vector FROM {table} WHERE {condition} AND id IN (SELECT unnest(?))",  # noqa: S608
-        params=[*params, unique.tolist()],
+        f"SELECT id, vector FROM {table} WHERE {condition} AND id BETWEEN ? AND ?"  # noqa: S608
+        " AND id IN (SELECT id FROM wanted)",
+        params=[*params, int(unique[0]), int(unique[-1])],
     ).to_arrow_table()
+    connection.unregister("wanted")
     found = integers(rows["id"])
     if len(found) != len(unique):
         missing = np.setdiff1d(unique, found)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from molsig.errors import UsageError
-from molsig.index import aggregates, attributes
+from molsig.index import aggregates, attributes, forget, generations
 from molsig.index.batches import check_space, lay_out
-from molsig.index.commit import commit, counters, set_counters
+from molsig.index.commit import commit, count_commit, counters, set_counters
 from molsig.index.connection import first, transaction, writing
 from molsig.index.faults import reached
-from molsig.types import check_modality, silent
+from molsig.types import SUM_SPACE, check_modality, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import duckdb
     import pyarrow as pa
 
     from molsig.index.attributes import PatientChange
     from molsig.index.batches import CommitResult
+    from molsig.index.forget import ForgetResult
+    from molsig.index.manifest import GenerationInfo
     from molsig.index.store import Store
     from molsig.types import Encoded, Progress
 
@@ -68,15 +68,16 @@ class Writer:
             No `patient` column, an empty or repeated patient, or column names SQL cannot tell apart.
         """
         checked = attributes.check_table(table)
-        with self._transaction() as (connection, snapshot):
+        with writing(self.store.database) as connection, transaction(connection):
             change = attributes.upsert(connection, checked)
             connection.register("incoming", checked.select(["patient"]))
             connection.execute(
-                "INSERT INTO patients SELECT patient, ? FROM incoming"
-                " WHERE patient NOT IN (SELECT patient FROM patients)",
-                [snapshot],
+                "INSERT INTO patients SELECT patient, (SELECT snapshot + 1 FROM state) FROM incoming"
+                " WHERE patient NOT IN (SELECT patient FROM patients)"
             )
             connection.unregister("incoming")
+            if change.new or change.changed or change.columns_added or change.widened:
+                count_commit(connection)
             reached("attributes.before")
         return change
 
@@ -92,34 +93,38 @@ class Writer:
         """
         check_space(space)
         check_modality(modality)
-        row = [space, modality, name, json.dumps(card, sort_keys=True), json.dumps(dict(files_sha256), sort_keys=True)]
-        with self._transaction() as (connection, snapshot):
+        row = (space, modality, name, json.dumps(card, sort_keys=True), json.dumps(dict(files_sha256), sort_keys=True))
+        with writing(self.store.database) as connection, transaction(connection):
             stored = first(
                 connection, "SELECT space, modality, name, card, files FROM encoders WHERE space = ?", [space]
             )
-            if stored is not None and list(stored) != row:
+            if stored is None:
+                snapshot = count_commit(connection)
+                connection.execute("INSERT INTO encoders VALUES (?, ?, ?, ?, ?, ?)", [*row, snapshot])
+            elif stored != row:
                 raise UsageError(
                     f"space {space!r} belongs to encoder {stored[2]!r}; another encoder makes another space"
                 )
-            if stored is None:
-                connection.execute("INSERT INTO encoders VALUES (?, ?, ?, ?, ?, ?)", [*row, snapshot])
 
     def put_genes(self, table: pa.Table) -> None:
         """Store the gene table (any columns), in place of the one before."""
-        with self._transaction() as (connection, _):
+        with writing(self.store.database) as connection, transaction(connection):
             connection.register("incoming", table)
             connection.execute("DROP TABLE IF EXISTS genes")
             connection.execute("CREATE TABLE genes AS SELECT * FROM incoming")
             connection.unregister("incoming")
+            count_commit(connection)
 
     def record_ingest(self, digest: str, summary: Mapping[str, Any], files: Sequence[str]) -> None:
-        """Note that an ingest is finished, so that the same inputs are recognised; again is no change."""
+        """Note that an ingest is finished, so that the same inputs are recognised the next time."""
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._transaction() as (connection, snapshot):
-            known = first(connection, "SELECT 1 FROM ingests WHERE digest = ?", [digest])
-            if known is None:
-                row = [digest, json.dumps(summary, sort_keys=True), json.dumps(list(files)), finished, snapshot]
-                connection.execute("INSERT INTO ingests VALUES (?, ?, ?, ?, ?)", row)
+        with writing(self.store.database) as connection, transaction(connection):
+            snapshot = count_commit(connection)
+            connection.execute("DELETE FROM ingests WHERE digest = ?", [digest])
+            connection.execute(
+                "INSERT INTO ingests VALUES (?, ?, ?, ?, ?)",
+                [digest, json.dumps(summary, sort_keys=True), json.dumps(list(files)), finished, snapshot],
+            )
 
     def activate(self, space: str) -> None:
         """Make `space` the one of its modality that is summed into the aggregates, and sum anew.
@@ -129,19 +134,74 @@ class Writer:
         UsageError
             No such space.
         """
-        with self._transaction() as (connection, snapshot):
-            found = first(connection, "SELECT modality FROM spaces WHERE space = ?", [space])
-            if found is None:
+        with writing(self.store.database) as connection, transaction(connection):
+            found = first(connection, "SELECT modality, active FROM spaces WHERE space = ?", [space])
+            if found is None or space == SUM_SPACE:
                 raise UsageError(f"{self.store.path}: no space {space!r}")
+            modality, active = found
+            if active:
+                return
             touched = connection.sql(
                 "SELECT DISTINCT e.patient AS patient FROM embeddings e JOIN spaces p ON p.space = e.space"
                 " WHERE p.modality = ? ORDER BY 1",
-                params=[found[0]],
+                params=[modality],
             ).to_arrow_table()["patient"]
-            connection.execute("UPDATE spaces SET active = (space = ?) WHERE modality = ?", [space, found[0]])
+            connection.execute("UPDATE spaces SET active = (space = ?) WHERE modality = ?", [space, modality])
+            snapshot = count_commit(connection)
             _, next_id = counters(connection)
             next_id = aggregates.refresh(connection, touched, next_id=next_id, snapshot=snapshot)
             set_counters(connection, snapshot, next_id)
+
+    def forget(
+        self, patients: Sequence[str], *, compact: bool = False, progress: Progress | None = None
+    ) -> ForgetResult:
+        """Delete patients with everything that is theirs, and build the indexes that held them anew.
+
+        Parameters
+        ----------
+        compact
+            Rewrite the database file as well, so that none of its freed blocks holds anything of them. Without it the
+            blocks are free and not yet overwritten.
+
+        Raises
+        ------
+        NotFoundError
+            Some are not stored; the message names all of those and nothing is deleted.
+        """
+        result = forget.delete(self.store.database, patients, compact=compact)
+        generations.clean(self.store)
+        if compact:
+            forget.compact(self.store.database)
+        remaining = {info.space for info in self.store.spaces()}
+        affected = [space for space in (*result.spaces, SUM_SPACE) if space in remaining]
+        generations.build_indexes(self.store, affected, progress=progress or self._progress)
+        return result
+
+    def build_indexes(
+        self,
+        spaces: Sequence[str] | None = None,
+        *,
+        force: bool = False,
+        method: str = "auto",
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[GenerationInfo]:
+        """Build the HNSW generations that are missing, damaged or outgrown, and return those built.
+
+        A generation is outgrown when more than 10 % of its space or 20,000 rows are newer, or 5 % of its rows are gone.
+
+        Parameters
+        ----------
+        spaces
+            Only these; all, the sum included, by default.
+        force
+            Build even what serves.
+        seed
+            Of the sample that recall is measured on.
+        """
+        return generations.build_indexes(
+            self.store, spaces, force=force, method=method, seed=seed, progress=progress or self._progress
+        )
 
     def checkpoint(self) -> None:
         """Write the log into the database file."""
@@ -149,12 +209,10 @@ class Writer:
             connection.execute("CHECKPOINT")
 
     def recover(self) -> None:
-        """Finish what a writer that died left undone."""
-
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
-        """Open the database for one counted transaction and give it with the number of its snapshot."""
-        with writing(self.store.database) as connection, transaction(connection):
-            snapshot, next_id = counters(connection)
-            set_counters(connection, snapshot + 1, next_id)
-            yield connection, snapshot + 1
+        """Finish what a writer that died left undone: an index file without a manifest, a compaction."""
+        forget.remove_leftovers(self.store.database)
+        generations.clean(self.store)
+        with self.store.reading() as connection:
+            due = first(connection, "SELECT compact_due FROM state")
+        if due and due[0]:
+            forget.compact(self.store.database)

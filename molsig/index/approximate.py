@@ -1,0 +1,127 @@
+"""Approximate search through an HNSW graph, with filters, deletes and a tail of newer rows.
+
+With a filter the graph is searched deeper and what it proposes is filtered afterwards. If that leaves enough patients,
+they are those that an unfiltered search of that depth finds; if not, the query is left to exact search over the kept
+rows. Searching the graph through a selector would find next to nothing where the kept rows lie far from the query, and
+nothing would tell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.index.exact import search_exact
+from molsig.index.scoring import Candidates, join, score
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from molsig.index.hnsw import Graph
+    from molsig.index.manifest import GenerationInfo
+    from molsig.index.view import SpaceView
+
+DEEPEST = 2000
+"""The graph is asked for this many rows at most; exact search over the kept rows is quicker than a deeper walk."""
+
+QUERIES_AT_A_TIME = 512
+
+
+@dataclass(frozen=True)
+class PlacedGraph:
+    """A graph seen from a view.
+
+    `places` holds the position in the view of each row of the graph, int64, -1 for one that was deleted.
+    """
+
+    view: SpaceView
+    graph: Graph
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, view: SpaceView, graph: Graph) -> PlacedGraph:
+        """Place a graph's rows in a view."""
+        if not len(view.ids):
+            return cls(view, graph, np.full(len(graph.ids), -1, np.int64))
+        places = np.minimum(np.searchsorted(view.ids, graph.ids), len(view.ids) - 1)
+        places[view.ids[places] != graph.ids] = -1
+        return cls(view, graph, places)
+
+
+def search_graph(
+    placed: PlacedGraph,
+    info: GenerationInfo,
+    directions: NDArray[np.float64],
+    k: int,
+    mask: NDArray[np.bool_] | None,
+) -> list[Candidates | None]:
+    """Return candidates for each direction, or None where the graph proposes too few of the rows in play."""
+    view = placed.view
+    places = placed.places if mask is None else np.where((placed.places >= 0) & mask[placed.places], placed.places, -1)
+    covered = int(np.count_nonzero(places >= 0))
+    if not covered:
+        return [None] * len(directions)
+    tail = np.arange(int(np.searchsorted(view.ids, info.high_water, side="right")), len(view.ids))
+    tail = tail if mask is None else tail[mask[tail]]
+    patients = int(np.count_nonzero(np.bincount(view.codes[places[places >= 0]])))
+    # Some more patients than asked for: fp16 may have put the last of them in another order.
+    enough = min(patients, k + max(2, k // 4))
+    # As many rows as give that many patients where kept rows are spread evenly; twice k where all are kept.
+    start = int(max(2 * k, 1.5 * enough * min(covered / patients, 8) * len(places) / covered))
+    found: list[Candidates | None] = []
+    for first in range(0, len(directions), QUERIES_AT_A_TIME):
+        some = directions[first : first + QUERIES_AT_A_TIME]
+        proposed = _propose(placed, places, info.ef_search, some, start, enough)
+        scored = _scored(view, proposed, some)
+        if len(tail):
+            newer = search_exact(view, tail, some, k)
+            scored = [None if a is None else join([a, b]) for a, b in zip(scored, newer, strict=True)]
+        found += scored
+    return found
+
+
+def _propose(
+    placed: PlacedGraph,
+    places: NDArray[np.int64],
+    ef: int,
+    directions: NDArray[np.float64],
+    depth: int,
+    enough: int,
+) -> list[NDArray[np.int64] | None]:
+    """Return positions in the view for each direction, of at least `enough` patients; None if the walk gives fewer."""
+    proposed: list[NDArray[np.int64] | None] = [None] * len(directions)
+    queries = directions.astype(np.float32)
+    left = np.arange(len(directions))
+    while len(left) and depth <= DEEPEST:
+        nodes = placed.graph.search(queries[left], depth, max(ef, 2 * depth))
+        short = []
+        for query, row in zip(left.tolist(), nodes, strict=True):
+            rows = places[row[row >= 0]]
+            rows = rows[rows >= 0]
+            if len(set(placed.view.codes[rows].tolist())) >= enough:
+                proposed[query] = rows
+            else:
+                short.append(query)
+        if depth >= len(places):
+            break
+        left = np.array(short, np.int64)
+        depth *= 4
+    return proposed
+
+
+def _scored(
+    view: SpaceView, proposed: list[NDArray[np.int64] | None], directions: NDArray[np.float64]
+) -> list[Candidates | None]:
+    rows = [positions for positions in proposed if positions is not None]
+    if not rows:
+        return [None] * len(proposed)
+    distinct = np.unique(np.concatenate(rows))
+    vectors = view.vectors.take(distinct)
+    return [
+        None
+        if positions is None
+        else Candidates(positions, score(direction, vectors[np.searchsorted(distinct, positions)]))
+        for positions, direction in zip(proposed, directions, strict=True)
+    ]

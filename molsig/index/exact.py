@@ -1,0 +1,57 @@
+"""Exact search over some or all rows of a view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.index.scoring import Candidates, join, leaders, score
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from molsig.index.view import SpaceView
+
+BLOCK_ROWS = 65_536
+BLOCK_SCORES = 16_000_000
+"""Scores computed at a time (64 MB)."""
+
+
+def search_exact(
+    view: SpaceView, positions: NDArray[np.int64] | None, directions: NDArray[np.float64], k: int
+) -> list[Candidates]:
+    """Return for each direction candidates that hold the k best patients among the rows at `positions` (None: all)."""
+    parts: list[list[Candidates]] = [[] for _ in directions]
+    for rows, vectors in _blocks(view, positions):
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        lengths[lengths == 0] = 1
+        codes = view.codes[rows]
+        step = max(1, BLOCK_SCORES // len(rows))
+        for start in range(0, len(directions), step):
+            some = directions[start : start + step]
+            products = some.astype(np.float32) @ vectors.T
+            products /= lengths
+            for offset, fast in enumerate(products):
+                chosen = leaders(fast, codes, k)
+                parts[start + offset].append(Candidates(rows[chosen], score(some[offset], vectors[chosen])))
+    nothing = Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
+    return [join(found) if found else nothing for found in parts]
+
+
+def _blocks(
+    view: SpaceView, positions: NDArray[np.int64] | None
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield rows and their vectors: at once where the space fits into memory, in parts otherwise."""
+    count = len(view.ids) if positions is None else len(positions)
+    if not count:
+        return
+    if positions is None and view.vectors.fits:
+        yield np.arange(count), view.vectors.matrix()
+        return
+    for start in range(0, count, BLOCK_ROWS):
+        stop = min(count, start + BLOCK_ROWS)
+        rows = np.arange(start, stop) if positions is None else positions[start:stop]
+        yield rows, view.vectors.take(rows)

@@ -1,0 +1,104 @@
+"""Scores of candidate rows, the same from every plan, and the best row of each patient.
+
+A score is the cosine of a query and a stored float32 vector, summed in float64 and rounded to float32: it depends on
+nothing but the two vectors, so equal vectors tie whichever way they were found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.errors import InputError
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+REFINE_ROWS = 8192
+# The fast float32 product is off by less than this from the final score.
+SLACK = 4e-6
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows proposed for one query: their positions in the view, int64 (m,), and their final scores, float32 (m,)."""
+
+    positions: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+def directions(queries: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return queries (q, 768) at unit length.
+
+    Raises
+    ------
+    InputError
+        One is not finite, is zero, or not 768 long.
+    """
+    given = np.asarray(queries, dtype=np.float64)
+    if given.ndim != 2 or given.shape[1] != DIM:
+        raise InputError(f"queries of shape {given.shape}, expected (q, {DIM})")
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->i", given, given))
+    usable = np.isfinite(norms) & (norms > 0)
+    if not usable.all():
+        raise InputError("a query vector is zero or not finite", row=int(np.argmin(usable)) + 1)
+    unit: NDArray[np.float64] = given / norms[:, None]
+    return unit
+
+
+def score(direction: NDArray[np.float64], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosines of one direction and some rows; a row of zeros scores 0."""
+    scores = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), REFINE_ROWS):
+        rows = vectors[start : start + REFINE_ROWS].astype(np.float64)
+        norms = np.sqrt((rows * rows).sum(axis=1))
+        norms[norms == 0] = 1
+        scores[start : start + REFINE_ROWS] = (rows * direction).sum(axis=1) / norms
+    return scores
+
+
+def leaders(scores: NDArray[np.float32], codes: NDArray[np.int32], k: int) -> NDArray[np.int64]:
+    """Return the positions among which, within the slack of `scores`, the best rows of the k best patients are.
+
+    Parameters
+    ----------
+    scores
+        float32, shape (n,), off by less than `SLACK`.
+    codes
+        Patient of each row, shape (n,).
+    """
+    depth = min(len(scores), 4 * k + 16)
+    while True:
+        whole = depth >= len(scores)
+        top = np.arange(len(scores)) if whole else np.argpartition(-scores, depth - 1)[:depth]
+        order = top[np.argsort(-scores[top], kind="stable")]
+        _, firsts, patient = np.unique(codes[order], return_index=True, return_inverse=True)
+        bests = np.sort(scores[order[firsts]])[::-1]
+        cut = bests[k - 1] - SLACK if len(bests) >= k else -np.inf
+        if whole or scores[order[-1]] < cut:
+            ranked = scores[order]
+            chosen: NDArray[np.int64] = order[(ranked >= cut) & (ranked >= ranked[firsts[patient]] - SLACK)]
+            return chosen
+        depth = min(len(scores), 4 * depth)
+
+
+def join(parts: Sequence[Candidates]) -> Candidates:
+    """Return the candidates of one query from several searches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Candidates(np.concatenate([p.positions for p in parts]), np.concatenate([p.scores for p in parts]))
+
+
+def best_rows(candidates: Candidates, codes: NDArray[np.int32], k: int) -> Candidates:
+    """Return the best row of each of the k best patients, best first, equal scores by patient and then by row."""
+    patients = codes[candidates.positions]
+    order = np.lexsort((candidates.positions, patients, -candidates.scores))
+    _, firsts = np.unique(patients[order], return_index=True)
+    chosen = order[np.sort(firsts)[:k]]
+    return Candidates(candidates.positions[chosen], candidates.scores[chosen])

@@ -1,0 +1,179 @@
+"""What one search sees of a space: its rows at one snapshot, and their vectors as far as they are needed.
+
+Rows are immutable and their ids are never used again, so when the truth has moved on only the rows that are new have to
+be read.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from molsig.errors import NotFoundError
+from molsig.index.arrays import integers
+from molsig.index.generations import standing_of
+from molsig.index.store import rows_of
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import NDArray
+
+    from molsig.index.generations import Standing
+    from molsig.index.store import Store
+
+ROW_BYTES = 4 * DIM
+# Reading a row by its id costs about this many times as much as reading it with all the others.
+_SCATTERED = 20
+
+
+@dataclass(frozen=True)
+class SpaceView:
+    """The rows of a space at one snapshot, by id.
+
+    Attributes
+    ----------
+    standing
+        Reference, snapshot and last purge that a generation has to agree with.
+    ids
+        Row ids, int64 (n,), sorted.
+    patients
+        Distinct patients, sorted.
+    codes
+        Position in `patients` of each row, int32 (n,); their order is that of the patient ids.
+    rows
+        The rows as (id, patient, sample, kind, item).
+    vectors
+        Their vectors.
+    """
+
+    standing: Standing
+    ids: NDArray[np.int64]
+    patients: pa.Array
+    codes: NDArray[np.int32]
+    rows: pa.Table
+    vectors: Vectors
+
+    def allowed(
+        self, patients: Collection[str] | None, exclude: Collection[str], kinds: Collection[str] | None
+    ) -> NDArray[np.bool_] | None:
+        """Return which rows are in play, bool (n,), or None for all of them."""
+        mask: NDArray[np.bool_] | None = None
+        if patients is not None or exclude:
+            wanted = np.ones(len(self.patients), bool)
+            if patients is not None:
+                wanted = _is_in(self.patients, patients)
+            if exclude:
+                wanted &= ~_is_in(self.patients, exclude)
+            mask = wanted[self.codes]
+        if kinds is not None:
+            of_kind = _is_in(self.rows["kind"], kinds)
+            mask = of_kind if mask is None else mask & of_kind
+        return None if mask is None or mask.all() else mask
+
+
+class Vectors:
+    """Vectors of the rows of a view: read by id while few are asked for, all of them into memory after that.
+
+    Parameters
+    ----------
+    memory
+        Bytes that may be held; a longer space is always read in parts.
+    before
+        Vectors of an earlier view of the space, whose rows need not be read again.
+    """
+
+    def __init__(
+        self, store: Store, space: str, ids: NDArray[np.int64], *, memory: int, before: Vectors | None = None
+    ) -> None:
+        self._store = store
+        self._space = space
+        self.ids = ids
+        self.fits = len(ids) * ROW_BYTES <= memory
+        self._lock = threading.Lock()
+        self._asked = 0
+        self._matrix: NDArray[np.float32] | None = None
+        if before is not None and before._matrix is not None and self.fits:
+            self._carry_over(before.ids, before._matrix)
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors at `positions`, float32 (m, 768)."""
+        with self._lock:
+            self._asked += len(positions)
+            wanted = self._asked * _SCATTERED > len(self.ids)
+        matrix = self.matrix() if self.fits and (wanted or self._matrix is not None) else None
+        return self._read(self.ids[positions]) if matrix is None else matrix[positions]
+
+    def matrix(self) -> NDArray[np.float32]:
+        """Return all vectors, float32 (n, 768); only where they fit."""
+        with self._lock:
+            if self._matrix is None:
+                ids, vectors = self._store.vectors(self._space)
+                # The truth may have moved on since the view was made.
+                self._matrix = vectors if np.array_equal(ids, self.ids) else vectors[_places(ids, self.ids)]
+            return self._matrix
+
+    def _read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        try:
+            return self._store.vectors(self._space, ids)[1]
+        except NotFoundError as error:
+            raise StaleViewError(str(error)) from error
+
+    def _carry_over(self, ids: NDArray[np.int64], matrix: NDArray[np.float32]) -> None:
+        fresh = ~np.isin(self.ids, ids, assume_unique=True)
+        if fresh.mean() > 0.5:
+            return
+        joined = np.empty((len(self.ids), DIM), np.float32)
+        joined[~fresh] = matrix[np.searchsorted(ids, self.ids[~fresh])]
+        joined[fresh] = self._read(self.ids[fresh])
+        self._matrix = joined
+
+
+def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None = None) -> SpaceView | None:
+    """Read the rows of a space as they are now; None for a space that does not exist."""
+    with store.reading() as connection:
+        standing = standing_of(connection, space)
+        if standing is None:
+            return None
+        if before is not None and before.standing == standing:
+            return before
+        rows = rows_of(connection, space)
+    ids = integers(rows["id"])
+    encoded = rows["patient"].combine_chunks().dictionary_encode()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    order = pc.sort_indices(encoded.dictionary)
+    rank = np.empty(len(order), np.int32)
+    rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+    codes = rank[encoded.indices.to_numpy()]
+    vectors = Vectors(store, space, ids, memory=memory, before=before.vectors if before else None)
+    return SpaceView(standing, ids, encoded.dictionary.take(order), codes, rows, vectors)
+
+
+def _is_in(values: pa.Array | pa.ChunkedArray, wanted: Collection[str]) -> NDArray[np.bool_]:
+    found = pc.is_in(values, value_set=pa.array(list(wanted), pa.string()))
+    mask: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy()
+    return mask
+
+
+def _places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of `wanted` in `ids`, both sorted.
+
+    Raises
+    ------
+    StaleViewError
+        Some are gone.
+    """
+    places = np.searchsorted(ids, wanted)
+    if len(wanted) and (places[-1] >= len(ids) or not np.array_equal(ids[places], wanted)):
+        raise StaleViewError("rows were deleted while they were searched")
+    return places
+
+
+class StaleViewError(Exception):
+    """The truth has lost rows that a view still holds; a fresh view answers."""
