@@ -6,13 +6,14 @@ Nothing heavy is imported here; arrays and tables appear in annotations only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from molsig.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -63,8 +64,9 @@ class SampleId:
 class ContractReport:
     """What a reader understood of a file, told before anything is written.
 
-    `features` counts what is left after duplicates are resolved; `matched` and `missing` are filled in where the features
-    were compared with those of an encoder. `notes` are decisions worth reading, `warnings` those worth acting on.
+    `features` counts what is left after duplicates are resolved; `matched` and `missing` are filled in where the
+    features were compared with those of an encoder. `notes` are decisions worth reading, `warnings` those worth acting
+    on.
     """
 
     file: str
@@ -131,7 +133,7 @@ class MutationSet:
 
 @dataclass(frozen=True, slots=True)
 class TextSet:
-    """Free-text reports, one string per sample (a patient stands for their own sample where a file names only patients)."""
+    """Free-text reports, one string per sample; where a file names only patients, each stands for their own sample."""
 
     samples: tuple[SampleId, ...]
     texts: tuple[str, ...]
@@ -226,8 +228,8 @@ class Hit:
 class Call:
     """What the neighbours say of one label column.
 
-    `share` is the label's part of the similarity-weighted vote. `probability` and `set` stay None until the vote has been
-    calibrated on held-out patients; a share is not a probability.
+    `share` is the label's part of the similarity-weighted vote. `probability` and `set` stay None until the vote has
+    been calibrated on held-out patients; a share is not a probability.
     """
 
     column: str

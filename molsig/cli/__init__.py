@@ -9,7 +9,7 @@ import sys
 def main() -> None:
     """Run `molsig` and end the process with the exit code of the outcome.
 
-    0 done, 1 nothing found, 2 usage, 3 bad input, 4 damaged or locked reference. A traceback is shown with `--debug` only.
+    0 done, 1 nothing found, 2 usage, 3 bad input, 4 damaged or locked reference. Tracebacks are shown with `--debug`.
     """
     from molsig.cli.app import app
     from molsig.errors import MolsigError
@@ -24,7 +24,10 @@ def main() -> None:
     except MemoryError:
         if os.environ.get("MOLSIG_DEBUG"):
             raise
-        print("molsig: out of memory. Close other programs, or ingest the cohort in several smaller files", file=sys.stderr)
+        print(
+            "molsig: out of memory. Close other programs, or ingest the cohort in several smaller files",
+            file=sys.stderr,
+        )
         sys.exit(4)
     except BrokenPipeError:
         # The reader of our output went away, as `molsig query ... | head` does. Nothing is wrong.

@@ -68,14 +68,16 @@ def _run(folder: Path, patients: int, seed: int, json: bool, *, kept: bool) -> N
         print_json({"simulated": True, "ingest": report.to_dict(), "typing": table})
         return
     added = ", ".join(f"{n:,} {modality}" for modality, n in report.added.items())
-    note(f"Stored {added} vectors in {report.seconds:.1f} s; {len(files.truth)} new patients queried in {seconds:.1f} s.\n")
+    note(f"Stored {added} vectors in {report.seconds:.1f} s.")
+    note(f"Queried {len(files.truth)} new patients three times in {seconds:.1f} s.\n")
     print_answer(answers["RNA"][0], None)
     asked = answers["RNA"][0].query
     print(f"  truth: {_truth(asked, files.truth)}\n")
     print_table("New simulated patients typed by a vote of their 10 nearest neighbours", table)
     print("Simulated data: the figures show that the tool works, not how well it types real tumours.")
     if kept:
-        note(f"Kept in {folder}. Try: molsig query {place} --patient {answers['RNA'][0].hits[0].patient} --vote cancer_type")
+        nearest = answers["RNA"][0].hits[0].patient
+        note(f"Kept in {folder}. Try: molsig query {place} --patient {nearest} --vote cancer_type")
 
 
 def _accuracy(answers: Mapping[str, Sequence[Answer]], truth: Mapping[str, str]) -> list[dict[str, object]]:

@@ -21,21 +21,26 @@ def info(reference: options.Reference, json: options.Json = False) -> None:
         print_json(facts)
         return
     print(f"{reference}: {facts['patients']:,} patients, {facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}")
-    print_table("Vectors", [{"modality": name, "vectors": m["rows"], "patients": m["patients"]} for name, m in facts["modalities"].items()])
+    print_table(
+        "Vectors",
+        [
+            {"modality": name, "vectors": m["rows"], "patients": m["patients"]}
+            for name, m in facts["modalities"].items()
+        ],
+    )
     keys = ("space", "modality", "features", "samples", "epochs")
     print_table("Encoders", [{key: encoder.get(key) for key in keys} for encoder in facts["encoders"]])
     print_table("Indexes", [{key: index.get(key) for key in INDEX_COLUMNS} for index in facts["indexes"]])
 
 
-INDEX_COLUMNS = ("space", "method", "rows", "tail", "dead", "recall", "mb")
+INDEX_COLUMNS = ("space", "method", "rows", "recall", "ef_search", "size", "built")
 
 
 def verify(reference: options.Reference, json: options.Json = False) -> None:
     """Check every promise the files make: hashes, coverage, sums, vectors. Ends with 4 where one is broken."""
     from molsig.reference import Reference
 
-    with progress_bar() as progress:
-        checks = Reference.open(reference).verify(progress=progress)
+    checks = Reference.open(reference).verify()
     ok = all(check.ok for check in checks)
     if json:
         print_json({"ok": ok, "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in checks]})
@@ -50,7 +55,8 @@ def verify(reference: options.Reference, json: options.Json = False) -> None:
 
 def doctor(
     reference: Annotated[
-        Path | None, typer.Argument(envvar="MOLSIG_REFERENCE", metavar="[REFERENCE]", help="A reference to look at too.")
+        Path | None,
+        typer.Argument(envvar="MOLSIG_REFERENCE", metavar="[REFERENCE]", help="A reference to look at too."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -67,6 +73,24 @@ def doctor(
         print_table("molsig doctor", rows)
     if any(f.status == "FAIL" for f in findings):
         raise typer.Exit(4)
+
+
+def index(
+    reference: options.Reference,
+    force: Annotated[bool, typer.Option("--force", help="Build all anew, also those that serve.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Build the search indexes that are missing, damaged or outgrown. They are derived; nothing can be lost."""
+    from molsig.reference import Reference
+
+    with progress_bar() as progress:
+        built = Reference.open(reference).build_indexes(force=force, progress=progress)
+    if json:
+        print_json({"built": built})
+    elif built:
+        print_table("Built", [{key: one.get(key) for key in INDEX_COLUMNS} for one in built])
+    else:
+        print("Every index serves as it is.")
 
 
 def forget(

@@ -29,6 +29,10 @@ RnaScale = Annotated[
 RnaOrientation = Annotated[str, typer.Option("--rna-orientation", help="auto, samples-down or samples-across.")]
 Mutations = Annotated[Path | None, typer.Option("--mutations", help="Somatic mutations: MAF, gz or zst.")]
 Mirna = Annotated[Path | None, typer.Option("--mirna", help="miRNA read counts, same formats as --rna.")]
+Matrix = Annotated[
+    list[str] | None,
+    typer.Option("--matrix", help="Any other measured matrix, such as protein levels: MODALITY=FILE. Repeatable."),
+]
 Reports = Annotated[Path | None, typer.Option("--reports", help="Pathology reports: CSV, JSONL or a folder of .txt.")]
 Vectors = Annotated[
     list[str] | None,
@@ -42,9 +46,7 @@ Reduce = Annotated[
     list[str] | None,
     typer.Option("--reduce", help="How to bring vectors of more than 768 down: MODALITY=first|last|random."),
 ]
-Genes = Annotated[
-    Path | None, typer.Option("--genes", help="Table of Ensembl ids and symbols; kept in the reference.")
-]
+Genes = Annotated[Path | None, typer.Option("--genes", help="Table of Ensembl ids and symbols; kept in the reference.")]
 SampleTable = Annotated[
     Path | None, typer.Option("--samples", help="Table of sample, patient and kind, for ids that are not barcodes.")
 ]
@@ -65,6 +67,7 @@ def cohort_of(
     rna_orientation: str = "auto",
     mutations: Path | None = None,
     mirna: Path | None = None,
+    matrix: Sequence[str] | None = None,
     clinical: Path | None = None,
     reports: Path | None = None,
     vectors: Sequence[str] | None = None,
@@ -76,7 +79,7 @@ def cohort_of(
     """Build the cohort from the flags, or read it from the file given instead of them."""
     from molsig.ingest.cohort import Cohort, read_cohort
 
-    flags = (rna, mutations, mirna, clinical, reports, vectors, vector_ids, reduce, genes, samples)
+    flags = (rna, mutations, mirna, matrix, clinical, reports, vectors, vector_ids, reduce, genes, samples)
     if cohort is not None:
         if any(flags):
             raise UsageError("--cohort stands instead of the file flags: give one or the other")
@@ -91,6 +94,7 @@ def cohort_of(
         rna_options={"scale": rna_scale, "orientation": rna_orientation},
         mutations=mutations,
         mirna=mirna,
+        matrices={modality: Path(path) for modality, path in _pairs("--matrix", matrix).items()},
         patients=clinical,
         reports=reports,
         vectors={

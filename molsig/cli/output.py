@@ -28,8 +28,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str, allow_nan=False))
 
 
-def print_table(title: str, rows: Sequence[dict[str, object]], *, caption: str | None = None) -> None:
-    """A table on stdout: as wide as the terminal, or as wide as it needs in a pipe."""
+def print_table(title: str, rows: Sequence[dict[str, object]]) -> None:
+    """A table on stdout, columns without a value left out; as wide as the terminal, or as it needs in a pipe."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -37,14 +37,15 @@ def print_table(title: str, rows: Sequence[dict[str, object]], *, caption: str |
 
     from molsig.retrieval.answer import text
 
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    for name in rows[0] if rows else ():
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] not in (None, "") for row in rows)]
+    for name in names:
         numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(text(value)) for value in row.values()))
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else 200, highlight=False).print(table)
+        table.add_row(*(Text(text(row[name])) for name in names))
+    print(title)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
 
 def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
@@ -59,11 +60,7 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
         for row in rows
     ]
     plan = answer.plan
-    print_table(
-        f"Patients like {answer.query} ({' + '.join(answer.modalities)})",
-        table,
-        caption=f"{plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}",
-    )
+    print_table(f"Patients like {answer.query} ({' + '.join(answer.modalities)})", table)
     for call in answer.calls.values():
         others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
         print(
@@ -72,6 +69,7 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
         )
     for line in answer.notes:
         print(f"  note: {line}")
+    print(f"  {plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}\n")
 
 
 def save(answers: Sequence[Answer], path: Path) -> None:
@@ -105,6 +103,7 @@ def _most_telling(attributes: Sequence[str], answer: Answer) -> list[str]:
     filled = [
         name
         for name in attributes
-        if name not in answer.calls and 2 * sum(h.attributes.get(name) is not None for h in answer.hits) > len(answer.hits)
+        if name not in answer.calls
+        and 2 * sum(h.attributes.get(name) is not None for h in answer.hits) > len(answer.hits)
     ]
     return (list(answer.calls) + filled)[:SHOWN_COLUMNS]

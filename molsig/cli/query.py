@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ def query(
     rna: options.Rna = None,
     mutations: options.Mutations = None,
     mirna: options.Mirna = None,
+    matrix: options.Matrix = None,
     vectors: options.Vectors = None,
     vector_ids: options.VectorIds = None,
     reduce: options.Reduce = None,
@@ -63,13 +64,22 @@ def query(
     from molsig.reference import Reference
     from molsig.retrieval.answer import documents
 
-    files = (rna, mutations, mirna, vectors, cohort)
+    files = (rna, mutations, mirna, matrix, vectors, cohort)
     if bool(patient) == any(files):
-        raise UsageError("give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --vectors)")
+        raise UsageError(
+            "give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --vectors)"
+        )
     if output is not None and output.suffix.lower() not in {".json", ".csv", ".parquet", ".html"}:
         raise UsageError(f"--output {output}: give a name ending in .json, .csv, .parquet or .html")
     stored = Reference.open(reference)
-    how = {"k": k, "where": where, "vote": vote or (), "modality": modality, "fusion": fusion, "kind": kind}
+    how: dict[str, Any] = {
+        "k": k,
+        "where": where,
+        "vote": vote or (),
+        "modality": modality,
+        "fusion": fusion,
+        "kind": kind,
+    }
     how["method"] = "exact" if exact else "auto"
     if patient:
         answers = stored.query_many(patient, **how)
@@ -81,6 +91,7 @@ def query(
             rna_orientation=rna_orientation,
             mutations=mutations,
             mirna=mirna,
+            matrix=matrix,
             vectors=vectors,
             vector_ids=vector_ids,
             reduce=reduce,

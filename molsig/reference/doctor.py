@@ -70,7 +70,9 @@ def _package(name: str) -> Finding:
 def _faiss() -> Finding:
     builds = [name for name in ("faiss-cpu", "faiss-gpu") if _version(name) != "unknown version"]
     if len(builds) > 1:
-        return Finding("FAIL", "faiss", "both faiss-cpu and faiss-gpu", "pip uninstall faiss-cpu faiss-gpu; install one")
+        return Finding(
+            "FAIL", "faiss", "both faiss-cpu and faiss-gpu", "pip uninstall faiss-cpu faiss-gpu; install one"
+        )
     if util.find_spec("faiss") is None:
         return Finding(
             "FAIL", "faiss", "not installed: large references are searched slowly", "pip install 'molsig[cpu]'"
@@ -126,7 +128,9 @@ def _reference(path: Path) -> Iterator[Finding]:
 def _privacy(path: Path) -> Finding:
     others = path.stat().st_mode & (stat.S_IRWXO)
     if others:
-        return Finding("WARN", "privacy", "other users of this machine can read the reference", f"chmod -R o-rwx {path}")
+        return Finding(
+            "WARN", "privacy", "other users of this machine can read the reference", f"chmod -R o-rwx {path}"
+        )
     return Finding("PASS", "privacy", "closed to other users")
 
 
@@ -138,4 +142,6 @@ def _mend(check: str, path: Path) -> str:
 
 def _labels(store: Store, path: Path) -> Iterator[Finding]:
     if not store.columns():
-        yield Finding("WARN", "patient columns", "none: --where and --vote need some", f"molsig ingest {path} --clinical FILE")
+        yield Finding(
+            "WARN", "patient columns", "none: --where and --vote need some", f"molsig ingest {path} --clinical FILE"
+        )

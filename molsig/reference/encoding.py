@@ -1,42 +1,90 @@
-"""Encoders of a reference: into its folder when fitted, out of it when needed."""
+"""Encoders of a reference: into its folder when fitted, out of it when needed; ready vectors beside them."""
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from molsig.errors import NotFoundError
+from molsig.index.manifest import sync_directory
+from molsig.types import Encoded, VectorSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from molsig.encoders.encoder import Encoder
-    from molsig.index.store import Store, Writer
+    from molsig.index.store import Store
+    from molsig.index.writer import Writer
+    from molsig.ingest.cohort import Cohort
+    from molsig.ingest.genes import GeneMap
+    from molsig.types import Records
+
+
+class ReadyVectors:
+    """Vectors of a user's own encoder in the place of one: nothing to fit, nothing to encode."""
+
+    def __init__(self, records: VectorSet) -> None:
+        self.space = records.encoder
+        self.modality = records.modality
+
+    def card(self) -> dict[str, Any]:
+        """What little is known of an encoder that ran elsewhere."""
+        return {"name": self.space, "modality": self.modality, "ready": True}
+
+    def digests(self, records: Records) -> tuple[str, ...]:
+        """Hex SHA-256 of each vector."""
+        vectors = np.ascontiguousarray(_ready(records).vectors)
+        return tuple(hashlib.sha256(row.tobytes()).hexdigest() for row in vectors)
+
+    def encode(self, records: Records, *, rows: Sequence[int] | None = None, allow_missing: bool = False) -> Encoded:
+        """The chosen rows as they are."""
+        ready = _ready(records)
+        chosen = range(len(ready.samples)) if rows is None else rows
+        digests = self.digests(ready)
+        return Encoded(
+            modality=self.modality,
+            space=self.space,
+            samples=tuple(ready.samples[row] for row in chosen),
+            items=tuple(ready.items[row] for row in chosen),
+            vectors=ready.vectors[list(chosen)],
+            digests=tuple(digests[row] for row in chosen),
+        )
+
+
+def _ready(records: Records) -> VectorSet:
+    if not isinstance(records, VectorSet):
+        raise TypeError(f"{records.report.file} holds records to encode, not ready vectors")
+    return records
 
 
 def load_encoders(store: Store, modalities: Iterable[str], device: str) -> dict[str, Encoder]:
-    """Load the active encoder of each of `modalities` that has one with weights; each file's hash is checked."""
+    """Load the encoder in use of each of `modalities` that has one with weights; each file's hash is checked."""
+    wanted = set(modalities)
+    entered = [row for row in store.encoders() if row.modality in wanted and row.files_sha256]
+    if not entered:
+        return {}
     from molsig.encoders.encoder import load_encoder
 
-    wanted = set(modalities)
     active = {space.space for space in store.spaces() if space.active}
-    fitted = {row.modality: row for row in store.encoders() if row.modality in wanted and row.files_sha256}
-    # An encoder that was entered and whose first vectors are not committed yet has no space so far.
-    fitted |= {row.modality: row for row in store.encoders() if row.space in active and row.modality in fitted}
+    chosen = {row.modality: row for row in entered}
+    # One that was entered but whose first vectors are not committed yet has no active space.
+    chosen |= {row.modality: row for row in entered if row.space in active}
     return {
         modality: load_encoder(store.encoders_dir / row.space, device=device, sha256=row.files_sha256)
-        for modality, row in fitted.items()
+        for modality, row in chosen.items()
     }
 
 
 def install_encoder(store: Store, writer: Writer, encoder: Encoder) -> None:
     """Write an encoder's folder beside the others and enter it in the truth, in that order.
 
-    The folder is filled under a temporary name and renamed, so that a folder of the final name is always whole. One left
-    by an ingest that was killed before it could be entered is simply replaced: the truth did not know it yet.
+    The folder is filled under a temporary name and renamed, so that a folder of the final name is always whole. One
+    left by an ingest that was killed before it could be entered is replaced: the truth did not know it yet.
     """
     from molsig.encoders.encoder import files_sha256
 
@@ -49,14 +97,8 @@ def install_encoder(store: Store, writer: Writer, encoder: Encoder) -> None:
         if final.exists():
             shutil.rmtree(final)
         folder.rename(final)
-    descriptor = os.open(store.encoders_dir, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    writer.put_encoder(
-        encoder.space, encoder.modality, encoder.card.name, encoder.card.to_dict(), files_sha256(final)
-    )
+    sync_directory(store.encoders_dir)
+    writer.put_encoder(encoder.space, encoder.modality, encoder.card.name, encoder.card.to_dict(), files_sha256(final))
 
 
 def encoder_for(encoders: dict[str, Encoder], modality: str) -> Encoder:
@@ -64,5 +106,17 @@ def encoder_for(encoders: dict[str, Encoder], modality: str) -> Encoder:
     try:
         return encoders[modality]
     except KeyError:
-        have = ", ".join(sorted(encoders)) or "none"
-        raise NotFoundError(f"the reference has no encoder for {modality} (it has: {have})") from None
+        have = ", ".join(sorted(encoders)) or "none of the modalities asked for"
+        raise NotFoundError(
+            f"the reference has no encoder for {modality} (it has: {have}); ingest a cohort of it first"
+        ) from None
+
+
+def gene_map(store: Store | None, cohort: Cohort) -> GeneMap | None:
+    """The gene table the user names, else the one kept in the reference, else None."""
+    from molsig.ingest.genes import GeneMap, read_gene_map
+
+    if cohort.genes is not None:
+        return read_gene_map(cohort.genes)
+    table = None if store is None else store.genes()
+    return None if table is None else GeneMap.from_table(table)

@@ -66,6 +66,6 @@ def _write(table: pa.Table, vectors: Any, output: Path) -> None:
         except ImportError:
             raise MissingExtraError(f"writing {output.name}", "scverse") from None
         obs = table.to_pandas().set_index(table["id"].to_pandas().astype(str).rename("row"))
-        for column in obs.columns[obs.dtypes == object]:
+        for column in obs.select_dtypes(include="object").columns:
             obs[column] = obs[column].astype("category")
         anndata.AnnData(X=vectors, obs=obs.drop(columns="id")).write_h5ad(output)

@@ -35,7 +35,11 @@ def _stored_query(store: Store, patient: str, modalities: Sequence[str] | None, 
             rows.setdefault(modality, []).append(row)
             spaces[modality] = space
     if not rows:
-        held = ", ".join(sorted({f"{m} ({k})" for m, k in zip(table["modality"].to_pylist(), table["kind"].to_pylist(), strict=True)}))
+        held = ", ".join(
+            sorted(
+                {f"{m} ({k})" for m, k in zip(table["modality"].to_pylist(), table["kind"].to_pylist(), strict=True)}
+            )
+        )
         raise NotFoundError(f"{patient} has no vector of what was asked for; stored: {held}")
     return Query(
         name=patient,
@@ -62,23 +66,23 @@ def file_queries(
     modalities are to be joined.
     """
     from molsig.ingest.cohort import load
-    from molsig.reference.encoding import encoder_for, load_encoders
-    from molsig.reference.ingestion import gene_map, vector_rows
+    from molsig.reference.encoding import ReadyVectors, encoder_for, gene_map, load_encoders
     from molsig.types import FeatureMatrix, MutationSet, VectorSet
 
     genes = gene_map(store, cohort)
-    records = [load(source, genes=genes, progress=progress) for source in cohort.sources()]
-    if modalities is not None:
-        records = [one for one in records if one.modality in modalities]
+    sources = [one for one in cohort.sources() if modalities is None or one.modality in modalities]
+    records = [load(source, genes=genes, progress=progress) for source in sources]
     if not records:
         raise UsageError("no file to query with: name one of --rna, --mutations, --mirna, --vectors")
-    encoders = load_encoders(store, [one.modality for one in records], device)
+    encoders = load_encoders(store, [one.modality for one in sources], device)
     encoded: list[Encoded] = []
     for one in records:
         if isinstance(one, FeatureMatrix | MutationSet):
-            encoded.append(encoder_for(encoders, one.modality).encode(one, allow_missing=allow_missing, progress=progress))
+            encoded.append(
+                encoder_for(encoders, one.modality).encode(one, allow_missing=allow_missing, progress=progress)
+            )
         elif isinstance(one, VectorSet):
-            encoded.append(vector_rows(one, range(len(one.samples))))
+            encoded.append(ReadyVectors(one).encode(one))
         else:
             raise UsageError(f"{one.report.file}: this version has no sentence encoder; bring --vectors report=FILE")
     warnings = tuple(line for one in records for line in one.report.warnings)
@@ -96,7 +100,9 @@ def _join(encoded: Sequence[Encoded], stored: set[str], exclude_self: bool, warn
     queries = []
     for (name, normal), rows in members.items():
         patient = _patient(encoded, rows)
-        notes = (f"{patient} is stored too and may be among the hits",) if patient in stored and not exclude_self else ()
+        notes = (
+            (f"{patient} is stored too and may be among the hits",) if patient in stored and not exclude_self else ()
+        )
         queries.append(
             Query(
                 name=name,

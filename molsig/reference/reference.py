@@ -54,16 +54,13 @@ class Reference:
         return cls(Store.open(place))
 
     @classmethod
-    def ingest_into(cls, path: str | Path, cohort: Cohort, *, dry_run: bool = False, **options: Any) -> IngestReport:
-        """Ingest into the reference at `path`, making it only once the files have been read and found good."""
-        place = Path(path)
-        if place.exists():
-            return cls.open(place)._ingest(cohort, dry_run=dry_run, **options)
-        from molsig.index.store import Store
-        from molsig.reference.ingestion import IngestOptions, ingest_new
+    def ingest_into(
+        cls, path: str | Path, cohort: Cohort, *, progress: Progress = silent, **options: Any
+    ) -> IngestReport:
+        """Ingest into the reference at `path`; it is made, if it is not there, once the files have been found good."""
+        from molsig.reference.ingestion import IngestOptions, ingest
 
-        progress = options.pop("progress", silent)
-        return ingest_new(lambda: Store.create(place), cohort, IngestOptions(dry_run=dry_run, **options), progress)
+        return ingest(Path(path), cohort, IngestOptions(**options), progress)
 
     @property
     def path(self) -> Path:
@@ -101,7 +98,8 @@ class Reference:
         seed, epochs, device
             Training of encoders that the reference does not have yet.
         files
-            ``rna``, ``mutations``, ``mirna``, ``patients``, ``vectors``, ``genes``, ``sample_table``: see `Cohort.of`.
+            ``rna``, ``mutations``, ``mirna``, ``matrices``, ``vectors``, ``patients``, ``genes``, ``sample_table``: see
+            `Cohort.of`.
 
         Raises
         ------
@@ -110,7 +108,8 @@ class Reference:
         LockedError
             Another process is ingesting; the message says which.
         """
-        return self._ingest(
+        return self.ingest_into(
+            self.path,
             _cohort(cohort, files),
             dry_run=dry_run,
             replace=replace,
@@ -121,11 +120,6 @@ class Reference:
             device=device,
             progress=progress,
         )
-
-    def _ingest(self, cohort: Cohort, *, progress: Progress = silent, **options: Any) -> IngestReport:
-        from molsig.reference.ingestion import IngestOptions, ingest
-
-        return ingest(self._store, cohort, IngestOptions(**options), progress)
 
     def query(self, patient: str, **how: Any) -> Answer:
         """Patients like a stored one; options as in `query_many`."""
@@ -173,10 +167,11 @@ class Reference:
         UsageError
             The condition is not one, or names an unknown column.
         """
-        from molsig.reference.querying import ask, stored_queries
+        from molsig.reference.querying import stored_queries
+        from molsig.retrieval.find import find
 
         queries = stored_queries(self._store, patients, _names(modality), kind)
-        return ask(
+        return find(
             self._store,
             self._searcher,
             queries,
@@ -214,7 +209,8 @@ class Reference:
         CoverageError
             A sample lacks too many of an encoder's features.
         """
-        from molsig.reference.querying import ask, file_queries
+        from molsig.reference.querying import file_queries
+        from molsig.retrieval.find import find
 
         queries = file_queries(
             self._store,
@@ -225,7 +221,7 @@ class Reference:
             device=device,
             progress=progress,
         )
-        return ask(
+        return find(
             self._store,
             self._searcher,
             queries,
@@ -239,19 +235,39 @@ class Reference:
 
     def info(self) -> dict[str, Any]:
         """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""
-        return self._store.info()
+        encoders = []
+        for row in self._store.encoders():
+            training = row.card.get("training", {})
+            encoders.append(
+                {
+                    "space": row.space,
+                    "modality": row.modality,
+                    "name": row.name,
+                    "features": row.card.get("n_features"),
+                    "samples": row.card.get("n_samples"),
+                    "epochs": training.get("epochs"),
+                    "device": row.card.get("device"),
+                    "created": row.card.get("created"),
+                }
+            )
+        return self._store.info() | {"encoders": encoders}
 
-    def verify(self, *, progress: Progress = silent) -> list[Check]:
+    def verify(self) -> list[Check]:
         """Check what is on disk against what was written."""
         from molsig.index.verify import verify
 
-        return verify(self._store, progress=progress)
+        return verify(self._store)
 
     def forget(self, patients: Sequence[str], *, compact: bool = False, progress: Progress = silent) -> dict[str, Any]:
         """Remove patients; with `compact` the database is rewritten so that freed blocks hold nothing of them."""
         with self._store.writer("forget", progress=progress) as writer:
             result = writer.forget(patients, compact=compact)
-        return {"patients": result.patients, "vectors": result.vectors, "compacted": compact}
+        return {"patients": result.patients, "vectors": result.embeddings, "compacted": result.compacted}
+
+    def build_indexes(self, *, force: bool = False, progress: Progress = silent) -> list[dict[str, Any]]:
+        """Build the search indexes that are missing, damaged or outgrown (all with `force`); say which were built."""
+        with self._store.writer("index", progress=progress) as writer:
+            return [info.summary() for info in writer.build_indexes(force=force, progress=progress)]
 
     def export(self, output: str | Path, *, space: str = "sum", where: str | None = None) -> dict[str, Any]:
         """Write the vectors of a space with provenance and patient columns: .parquet, .csv or .h5ad by the ending."""

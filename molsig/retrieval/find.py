@@ -85,7 +85,9 @@ def find(
     columns = list(dict.fromkeys(votes))
     unknown = [column for column in columns if column not in store.columns()]
     if unknown:
-        raise UsageError(f"--vote {unknown[0]}: there is no such patient column; there are {', '.join(store.columns())}")
+        raise UsageError(
+            f"--vote {unknown[0]}: there is no such patient column; there are {', '.join(store.columns())}"
+        )
     allowed = None
     if where is not None:
         allowed = store.select_patients(where)

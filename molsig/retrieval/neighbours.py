@@ -41,7 +41,7 @@ class Neighbours:
             self._rows.setdefault(owner[number], []).append(row)
 
     def cosines(self, query: NDArray[np.float32], patients: Sequence[str]) -> dict[str, float]:
-        """Best cosine of each patient's rows with `query` (float32, shape (768,)); patients without a row are left out."""
+        """Best cosine of each patient's rows with `query` (float32, shape (768,)); without a row, no entry."""
         norm = float(np.linalg.norm(query))
         if norm == 0:
             return {}
