@@ -113,7 +113,8 @@ def forget(
         print_json(result)
     else:
         print(f"Forgot {result['patients']:,} patients and {result['vectors']:,} vectors.")
-        note("  Encoders that were trained with these patients are kept: their weights are not patient records.")
+        note("  The encoders were fitted with them among others and are kept. To be rid of that trace as well, ingest the")
+        note("  other patients into a new reference.")
         if not compact:
             note("  Freed blocks of the database may still hold old bytes; --compact rewrites it.")
 
