@@ -64,7 +64,10 @@ def read_columns(
             )
         except pa.ArrowInvalid as error:
             _explain(path, dialect, types, limits, error)
+        quotes = stream.quotes
     limits.check_shape(table.num_rows, width, path)
+    if multiline and dialect.quoted and quotes:
+        _check_quotes(path, dialect, table.num_rows, limits)
     for position, kind in types.items():
         if not pa.types.is_floating(kind):
             _check_cells(table.column(str(position)), path, dialect, position, limits)
@@ -104,12 +107,21 @@ def stream_columns(
                 _explain(path, dialect, types, limits, error)
 
 
-class NotNumericError(InputError):
-    """A cell of a numeric column is no number; `position` is the column."""
+_OPEN_QUOTE = 'Look for a quote that is not closed; inside quotes, write "" for "'
 
-    def __init__(self, problem: str, *, position: int, file: str | Path, row: int, column: str, hint: str) -> None:
+
+class NotNumericError(InputError):
+    """A cell of a numeric column is no number.
+
+    `position` is the column; `other_mark` says that the cell is a number with the other decimal mark.
+    """
+
+    def __init__(
+        self, problem: str, *, position: int, other_mark: bool, file: str | Path, row: int, column: str, hint: str
+    ) -> None:
         super().__init__(problem, file=file, row=row, column=column, hint=hint)
         self.position = position
+        self.other_mark = other_mark
 
 
 def records(path: str | Path, dialect: Dialect, limits: Limits) -> Iterator[tuple[int, list[str]]]:
@@ -202,6 +214,22 @@ def _explain(
     raise InputError(f"cannot be read as a table ({error})", file=path) from None
 
 
+def _check_quotes(path: str | Path, dialect: Dialect, rows: int, limits: Limits) -> None:
+    """Go over a table with line breaks in its cells a second time: Arrow takes a quote left open for a long cell."""
+    found = 0
+    for line, cells in records(path, dialect, limits):
+        found += 1
+        if len(cells) != len(dialect.header):
+            raise InputError(
+                f"{len(cells):,} cells, and the header has {len(dialect.header):,}",
+                file=path,
+                row=line,
+                hint=_OPEN_QUOTE,
+            )
+    if found != rows:
+        raise InputError(f"{found:,} records, or {rows:,} read otherwise", file=path, hint=_OPEN_QUOTE)
+
+
 def not_numeric(path: str | Path, dialect: Dialect, line: int, position: int, cell: str) -> NotNumericError:
     """The error for a cell that should be a number."""
     hint = "Put a number there, or leave it empty if it was not measured"
@@ -211,6 +239,7 @@ def not_numeric(path: str | Path, dialect: Dialect, line: int, position: int, ce
     return NotNumericError(
         f"{shown!r} is not a number",
         position=position,
+        other_mark=is_number(cell),
         file=path,
         row=line,
         column=column_label(dialect, position),

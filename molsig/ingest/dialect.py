@@ -55,11 +55,12 @@ def is_number(cell: str) -> bool:
     return _NUMBER.fullmatch(cell) is not None
 
 
-def sniff(path: str | Path, limits: Limits, *, quotes: bool | None = None, comment: str = "#") -> Dialect:
+def sniff(path: str | Path, limits: Limits, *, row_names: bool = False, comment: str = "#") -> Dialect:
     """Find the header and the delimiter from the first lines.
 
     Lines that start with `comment` above the header are skipped, unless the last of them is itself the header.
-    `quotes` says whether double quotes wrap cells; None takes them as such.
+    With `row_names`, a header that is one name short gets an empty one in front, for so R writes row names. Double
+    quotes wrap cells in comma and semicolon tables, and in tab tables whose header has them.
 
     Raises
     ------
@@ -77,10 +78,10 @@ def sniff(path: str | Path, limits: Limits, *, quotes: bool | None = None, comme
         skipped -= 1
         lines[skipped] = lines[skipped].removeprefix(comment)
     delimiter = _delimiter(lines[skipped], path, skipped + 1)
-    quoted = '"' in lines[skipped] if quotes is None and delimiter == "\t" else quotes is not False
+    quoted = delimiter != "\t" or '"' in lines[skipped]
     header = split_line(lines[skipped], delimiter, quoted)
     sample = [split_line(line, delimiter, quoted) for line in lines[skipped + 1 :] if line.strip()]
-    if sample and len(sample[0]) == len(header) + 1 and all(len(row) == len(sample[0]) for row in sample[:5]):
+    if row_names and sample and all(len(row) == len(header) + 1 for row in sample[:5]):
         header = ["", *header]
     _check_header(header, path, skipped + 1, limits)
     comma = any(_DECIMAL_COMMA.fullmatch(cell) for row in sample for cell in row)

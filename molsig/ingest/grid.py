@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,7 @@ FEATURE_COLUMNS = (
 )
 _ID_NAMES = frozenset(SAMPLE_COLUMNS + PATIENT_COLUMNS + KIND_COLUMNS + FEATURE_COLUMNS + ENTREZ_COLUMNS) | {
     *("", "__index_level_0__", "index", "unnamed:_0"),
+    *("chr", "chrom", "chromosome", "start", "end", "strand"),
 }
 _BLOCK_COLUMNS = 256
 
@@ -96,13 +97,14 @@ def read_text_grid(path: str | Path, limits: Limits, *, progress: Progress) -> G
     InputError
         See `molsig.ingest.delimited.read_columns`.
     """
-    dialect = sniff(path, limits)
+    dialect = sniff(path, limits, row_names=True)
     return read_dialect_grid(path, dialect, limits, progress=progress)
 
 
 def read_dialect_grid(path: str | Path, dialect: Dialect, limits: Limits, *, progress: Progress) -> Grid:
     """Read a text table whose header and delimiter are known."""
     text = _text_positions(dialect)
+    other_mark = dialect.delimiter != ","
     while True:
         types = {
             position: pa.large_string() if position in text else pa.float32() for position in range(len(dialect.header))
@@ -111,14 +113,19 @@ def read_dialect_grid(path: str | Path, dialect: Dialect, limits: Limits, *, pro
             table = read_columns(path, dialect, types, limits, progress=progress)
             break
         except NotNumericError as error:
-            if not _is_mostly_text(path, dialect, error.position, limits):
+            if _is_mostly_text(path, dialect, error.position, limits):
+                text.add(error.position)
+            elif other_mark and error.other_mark:
+                # The first rows held whole numbers only, so that the decimal mark was a guess.
+                other_mark = False
+                dialect = replace(dialect, decimal="." if dialect.decimal == "," else ",")
+            else:
                 raise
-            text.add(error.position)
     numbers = tuple(position for position in range(len(dialect.header)) if position not in text)
     return Grid(
         file=path,
         names=tuple(name.strip() for name in dialect.header),
-        texts={position: _as_text(table.column(str(position))) for position in sorted(text)},
+        texts={position: _one_line(_as_text(table.column(str(position))), path, dialect) for position in sorted(text)},
         numbers=numbers,
         data=table.select([str(position) for position in numbers]),
         rows=_some(table.num_rows, path),
@@ -208,6 +215,15 @@ def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
 def _as_text(column: pa.Array | pa.ChunkedArray) -> list[str | None]:
     texts = pc.utf8_trim_whitespace(column).to_pylist()
     return [None if text is None or text in MISSING else text for text in texts]
+
+
+def _one_line(cells: list[str | None], path: str | Path, dialect: Dialect) -> list[str | None]:
+    for i, cell in enumerate(cells):
+        if cell is not None and "\n" in cell:
+            raise InputError(
+                "a cell goes over several lines", file=path, row=dialect.first_line + i, hint="Look for a stray quote"
+            )
+    return cells
 
 
 def _as_float(column: pa.ChunkedArray) -> NDArray[np.float32]:

@@ -73,11 +73,13 @@ def read_measured(
         kinds=raw.kinds,
         table=table,
     )
-    if kinds is not None:
-        raw, resolved = _keep_kinds(raw, resolved, frozenset(kinds))
     found = measure(raw.values)
     _check_finite(raw, found)
-    return Measured(raw, resolved, found, judge(raw, scale, found))
+    judged = judge(raw, scale, found)  # on all kinds, so that a selection never changes the units
+    if kinds is not None:
+        raw, resolved = _keep_kinds(raw, resolved, frozenset(kinds))
+        found = measure(raw.values)
+    return Measured(raw, resolved, found, judged)
 
 
 def slots_of(names: tuple[str | None, ...]) -> tuple[NDArray[np.intp], tuple[str, ...], int]:

@@ -103,7 +103,8 @@ class TextStream(io.RawIOBase):
     r"""A text file as UTF-8 bytes with ``\n`` line ends, read forward in bounded memory.
 
     gzip and zstd are unpacked on the way and stopped at the limits. UTF-16 with a byte-order mark is translated, a
-    UTF-8 byte-order mark is dropped, anything that is not text is refused with its row.
+    UTF-8 byte-order mark is dropped, anything that is not text is refused with its row. `quotes` counts the double
+    quotes read so far.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class TextStream(io.RawIOBase):
         self._kind = kind
         self._unpacked = 0
         self._line = 1
+        self.quotes = 0
         self._open_line_bytes = 0
         self._buffer = bytearray()
         self._chunks = self._clean_chunks()
@@ -270,3 +272,4 @@ class TextStream(io.RawIOBase):
             raise InputError(f"the line is longer than {MAX_LINE_BYTES >> 20} MiB", file=self._path, row=self._line)
         self._open_line_bytes = length if first < 0 else len(text) - text.rfind(b"\n") - 1
         self._line += text.count(b"\n")
+        self.quotes += text.count(b'"')

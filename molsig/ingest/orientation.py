@@ -46,7 +46,7 @@ WELL_KNOWN_GENES = frozenset(_WELL_KNOWN.split())
 """Genes that most panels hold some of; a list of ids with three of them is a list of genes."""
 
 _NUMERIC_ANNOTATIONS = frozenset(ENTREZ_COLUMNS) | {
-    *("length", "gene_length", "exonic_length", "start", "end", "width", "chr", "chrom", "chromosome", "strand"),
+    *("length", "gene_length", "exonic_length", "width"),
     *("gc", "gc_content", "age", "year", "batch", "plate", "os", "os.time", "pfi", "pfi.time"),
 }
 MIRNA_ID = re.compile(r"hsa-(mir|miR|let|lsy)-?.+|MI(MAT)?\d{7}")

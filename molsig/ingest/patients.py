@@ -28,7 +28,7 @@ MISSING_WORDS = (
 """Cells of a patient table that mean missing, whatever their case."""
 
 _INTEGER = r"^[-+]?(0|[1-9]\d{0,17})$"
-_FLOAT = r"^[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?$"
+_FLOAT = r"^[-+]?((0|[1-9]\d{0,17})(\.\d*)?|\.\d+)([eE][-+]?\d{1,3})?$"
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 
 
