@@ -181,7 +181,7 @@ def _encoder(
             seed=options.seed,
             epochs=options.epochs,
             device=options.device,
-            include_silent=options.include_silent,
+            include_silent=options.include_silent and isinstance(records, MutationSet),
             progress=progress,
         )
         install_encoder(store, writer, encoders[records.modality])
