@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from molsig.index.manifest import GenerationInfo
     from molsig.index.view import SpaceView
 
-DEEPEST = 2000
-"""The graph is asked for this many rows at most; exact search over the kept rows is quicker than a deeper walk."""
+DEEPEST_SHARE = 50
+"""The graph is walked no deeper than one in this many of the rows in play: beyond, scanning those is as quick."""
 
 QUERIES_AT_A_TIME = 512
 
@@ -33,21 +33,35 @@ QUERIES_AT_A_TIME = 512
 class PlacedGraph:
     """A graph seen from a view.
 
-    `places` holds the position in the view of each row of the graph, int64, -1 for one that was deleted.
+    `places` holds the position in the view of each row of the graph, int64, -1 for one that was deleted or is out of
+    play; `covered` and `patients` count the rows and patients that are left.
     """
 
     view: SpaceView
     graph: Graph
     places: NDArray[np.int64]
+    covered: int
+    patients: int
 
     @classmethod
     def of(cls, view: SpaceView, graph: Graph) -> PlacedGraph:
         """Place a graph's rows in a view."""
         if not len(view.ids):
-            return cls(view, graph, np.full(len(graph.ids), -1, np.int64))
+            return cls._counted(view, graph, np.full(len(graph.ids), -1, np.int64))
         places = np.minimum(np.searchsorted(view.ids, graph.ids), len(view.ids) - 1)
         places[view.ids[places] != graph.ids] = -1
-        return cls(view, graph, places)
+        return cls._counted(view, graph, places)
+
+    def within(self, mask: NDArray[np.bool_] | None) -> PlacedGraph:
+        """Return the same with only the rows that `mask` keeps in play."""
+        if mask is None:
+            return self
+        return self._counted(self.view, self.graph, np.where(mask[self.places], self.places, -1))
+
+    @classmethod
+    def _counted(cls, view: SpaceView, graph: Graph, places: NDArray[np.int64]) -> PlacedGraph:
+        codes = view.codes[places[places >= 0]]
+        return cls(view, graph, places, len(codes), int(np.count_nonzero(np.bincount(codes))) if len(codes) else 0)
 
 
 def search_graph(
@@ -59,21 +73,20 @@ def search_graph(
 ) -> list[Candidates | None]:
     """Return candidates for each direction, or None where the graph proposes too few of the rows in play."""
     view = placed.view
-    places = placed.places if mask is None else np.where((placed.places >= 0) & mask[placed.places], placed.places, -1)
-    covered = int(np.count_nonzero(places >= 0))
-    if not covered:
+    placed = placed.within(mask)
+    if not placed.covered:
         return [None] * len(directions)
     tail = np.arange(int(np.searchsorted(view.ids, info.high_water, side="right")), len(view.ids))
     tail = tail if mask is None else tail[mask[tail]]
-    patients = int(np.count_nonzero(np.bincount(view.codes[places[places >= 0]])))
     # Some more patients than asked for: fp16 may have put the last of them in another order.
-    enough = min(patients, k + max(2, k // 4))
+    enough = min(placed.patients, k + max(2, k // 4))
     # As many rows as give that many patients where kept rows are spread evenly; twice k where all are kept.
-    start = int(max(2 * k, 1.5 * enough * min(covered / patients, 8) * len(places) / covered))
+    spread = min(placed.covered / placed.patients, 8) * len(placed.places) / placed.covered
+    start = int(max(2 * k, 1.5 * enough * spread))
     found: list[Candidates | None] = []
     for first in range(0, len(directions), QUERIES_AT_A_TIME):
         some = directions[first : first + QUERIES_AT_A_TIME]
-        proposed = _propose(placed, places, info.ef_search, some, start, enough)
+        proposed = _propose(placed, info.ef_search, some, start, enough)
         scored = _scored(view, proposed, some)
         if len(tail):
             newer = search_exact(view, tail, some, k)
@@ -84,7 +97,6 @@ def search_graph(
 
 def _propose(
     placed: PlacedGraph,
-    places: NDArray[np.int64],
     ef: int,
     directions: NDArray[np.float64],
     depth: int,
@@ -94,17 +106,18 @@ def _propose(
     proposed: list[NDArray[np.int64] | None] = [None] * len(directions)
     queries = directions.astype(np.float32)
     left = np.arange(len(directions))
-    while len(left) and depth <= DEEPEST:
+    deepest = max(depth, placed.covered // DEEPEST_SHARE)
+    while len(left) and depth <= deepest:
         nodes = placed.graph.search(queries[left], depth, max(ef, 2 * depth))
         short = []
         for query, row in zip(left.tolist(), nodes, strict=True):
-            rows = places[row[row >= 0]]
+            rows = placed.places[row[row >= 0]]
             rows = rows[rows >= 0]
             if len(set(placed.view.codes[rows].tolist())) >= enough:
                 proposed[query] = rows
             else:
                 short.append(query)
-        if depth >= len(places):
+        if depth >= len(placed.places):
             break
         left = np.array(short, np.int64)
         depth *= 4

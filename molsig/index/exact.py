@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.scoring import Candidates, join, leaders, score
+from molsig.index.scoring import Candidates, join, leaders, lengths, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +25,12 @@ def search_exact(
 ) -> list[Candidates]:
     """Return for each direction candidates that hold the k best patients among the rows at `positions` (None: all)."""
     parts: list[list[Candidates]] = [[] for _ in directions]
-    for rows, vectors in _blocks(view, positions):
-        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-        lengths[lengths == 0] = 1
+    for rows, vectors, sizes in _blocks(view, positions):
         codes = view.codes[rows]
         step = max(1, BLOCK_SCORES // len(rows))
         for start in range(0, len(directions), step):
             some = directions[start : start + step]
-            products = some.astype(np.float32) @ vectors.T
-            products /= lengths
+            products = _products(some.astype(np.float32), vectors) / sizes
             for offset, fast in enumerate(products):
                 chosen = leaders(fast, codes, k)
                 parts[start + offset].append(Candidates(rows[chosen], score(some[offset], vectors[chosen])))
@@ -41,17 +38,29 @@ def search_exact(
     return [join(found) if found else nothing for found in parts]
 
 
+def _products(directions: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    # One query is bound by memory: BLAS is no faster, and its threads wait for each other on a busy machine.
+    if len(directions) == 1:
+        one: NDArray[np.float32] = np.einsum("ij,j->i", vectors, directions[0])[None]
+        return one
+    return directions @ vectors.T
+
+
 def _blocks(
     view: SpaceView, positions: NDArray[np.int64] | None
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield rows and their vectors: at once where the space fits into memory, in parts otherwise."""
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield rows, their vectors and lengths: at once where the space fits into memory, in parts otherwise."""
     count = len(view.ids) if positions is None else len(positions)
     if not count:
         return
     if positions is None and view.vectors.fits:
-        yield np.arange(count), view.vectors.matrix()
+        yield np.arange(count), *view.vectors.matrix()
+        return
+    if positions is not None and count <= BLOCK_ROWS:
+        yield positions, *view.vectors.subset(positions)
         return
     for start in range(0, count, BLOCK_ROWS):
         stop = min(count, start + BLOCK_ROWS)
         rows = np.arange(start, stop) if positions is None else positions[start:stop]
-        yield rows, view.vectors.take(rows)
+        vectors = view.vectors.take(rows)
+        yield rows, vectors, lengths(vectors)

@@ -99,7 +99,12 @@ def format_of(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
         raise DamagedError(f"{directory}: not a molsig reference, {DATABASE} does not say its format") from None
 
 
-def check_format(found: int, directory: Path, *, migrations: Mapping[int, Migration] | None = None) -> bool:
+def newest_format() -> int:
+    """Return the number of the format this molsig writes."""
+    return max(MIGRATIONS)
+
+
+def check_format(found: int, directory: Path) -> bool:
     """Return whether a reference of format `found` has to be migrated.
 
     Raises
@@ -107,24 +112,20 @@ def check_format(found: int, directory: Path, *, migrations: Mapping[int, Migrat
     DamagedError
         It was written by a newer molsig.
     """
-    newest = max(migrations or MIGRATIONS)
-    if found > newest:
+    if found > newest_format():
         raise DamagedError(
-            f"{directory}: written in format {found}, this molsig reads formats up to {newest};"
+            f"{directory}: written in format {found}, this molsig reads formats up to {newest_format()};"
             " update it: pip install -U molsig"
         )
-    return found < newest
+    return found < newest_format()
 
 
-def migrate(
-    connection: duckdb.DuckDBPyConnection, directory: Path, *, migrations: Mapping[int, Migration] | None = None
-) -> list[int]:
+def migrate(connection: duckdb.DuckDBPyConnection, directory: Path) -> list[int]:
     """Bring an open database to the newest format, one transaction per step, and return the steps taken."""
-    migrations = migrations or MIGRATIONS
     taken = []
-    for number in range(format_of(connection, directory) + 1, max(migrations) + 1):
+    for number in range(format_of(connection, directory) + 1, newest_format() + 1):
         with transaction(connection):
-            migrations[number](connection)
+            MIGRATIONS[number](connection)
             connection.execute("DELETE FROM meta WHERE key = 'format'")
             connection.execute("INSERT INTO meta VALUES ('format', ?)", [str(number)])
             reached("migrate.before")

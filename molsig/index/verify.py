@@ -20,9 +20,9 @@ from molsig.index.batches import KINDS, LARGEST
 from molsig.index.exact import search_exact
 from molsig.index.generations import coverage, standing_of, unusable
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest, sha256_of
-from molsig.index.schema import MIGRATIONS, format_of
+from molsig.index.reads import encoders_of, spaces_of
+from molsig.index.schema import format_of, newest_format
 from molsig.index.scoring import best_rows, directions
-from molsig.index.store import encoders_of, spaces_of
 from molsig.index.view import load_view
 from molsig.types import DIM
 
@@ -87,9 +87,9 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
 
 
 def _format(store: Store, connection: duckdb.DuckDBPyConnection) -> str:
-    found, newest = format_of(connection, store.path), max(MIGRATIONS)
-    if found != newest:
-        raise DamagedError(f"format {found}, expected {newest}")
+    found = format_of(connection, store.path)
+    if found != newest_format():
+        raise DamagedError(f"format {found}, expected {newest_format()}")
     return f"format {found}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ import pyarrow.compute as pc
 from molsig.errors import NotFoundError
 from molsig.index.arrays import integers
 from molsig.index.generations import standing_of
-from molsig.index.store import rows_of
+from molsig.index.reads import rows_of
+from molsig.index.scoring import lengths
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -68,14 +70,23 @@ class SpaceView:
         if patients is not None or exclude:
             wanted = np.ones(len(self.patients), bool)
             if patients is not None:
-                wanted = _is_in(self.patients, patients)
-            if exclude:
-                wanted &= ~_is_in(self.patients, exclude)
+                wanted[:] = False
+                wanted[self._codes_of(patients)] = True
+            wanted[self._codes_of(exclude)] = False
             mask = wanted[self.codes]
         if kinds is not None:
-            of_kind = _is_in(self.rows["kind"], kinds)
+            of_kind = pc.is_in(self.rows["kind"], value_set=pa.array(list(kinds), pa.string())).to_numpy()
             mask = of_kind if mask is None else mask & of_kind
         return None if mask is None or mask.all() else mask
+
+    @cached_property
+    def _code_of(self) -> dict[str, int]:
+        return {patient: code for code, patient in enumerate(self.patients.to_pylist())}
+
+    def _codes_of(self, patients: Collection[str]) -> list[int]:
+        """Return the codes of those of `patients` that have a row."""
+        code_of = self._code_of
+        return [code_of[patient] for patient in patients if patient in code_of]
 
 
 class Vectors:
@@ -99,6 +110,8 @@ class Vectors:
         self._lock = threading.Lock()
         self._asked = 0
         self._matrix: NDArray[np.float32] | None = None
+        self._lengths: NDArray[np.float32] | None = None
+        self._subset: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]] | None = None
         if before is not None and before._matrix is not None and self.fits:
             self._carry_over(before.ids, before._matrix)
 
@@ -107,17 +120,28 @@ class Vectors:
         with self._lock:
             self._asked += len(positions)
             wanted = self._asked * _SCATTERED > len(self.ids)
-        matrix = self.matrix() if self.fits and (wanted or self._matrix is not None) else None
-        return self._read(self.ids[positions]) if matrix is None else matrix[positions]
+        if self.fits and (wanted or self._matrix is not None):
+            return self.matrix()[0][positions]
+        return self._read(self.ids[positions])
 
-    def matrix(self) -> NDArray[np.float32]:
-        """Return all vectors, float32 (n, 768); only where they fit."""
+    def subset(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the vectors at `positions` and their lengths; the last ones are kept for another query of their filter."""
+        kept = self._subset
+        if kept is None or not np.array_equal(kept[0], positions):
+            vectors = self.take(positions)
+            kept = self._subset = (positions, vectors, lengths(vectors))
+        return kept[1], kept[2]
+
+    def matrix(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return all vectors, float32 (n, 768), and their lengths; only where they fit."""
         with self._lock:
             if self._matrix is None:
                 ids, vectors = self._store.vectors(self._space)
                 # The truth may have moved on since the view was made.
                 self._matrix = vectors if np.array_equal(ids, self.ids) else vectors[_places(ids, self.ids)]
-            return self._matrix
+            if self._lengths is None:
+                self._lengths = lengths(self._matrix)
+            return self._matrix, self._lengths
 
     def _read(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         try:
@@ -153,12 +177,6 @@ def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None
     codes = rank[encoded.indices.to_numpy()]
     vectors = Vectors(store, space, ids, memory=memory, before=before.vectors if before else None)
     return SpaceView(standing, ids, encoded.dictionary.take(order), codes, rows, vectors)
-
-
-def _is_in(values: pa.Array | pa.ChunkedArray, wanted: Collection[str]) -> NDArray[np.bool_]:
-    found = pc.is_in(values, value_set=pa.array(list(wanted), pa.string()))
-    mask: NDArray[np.bool_] = found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy()
-    return mask
 
 
 def _places(ids: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
