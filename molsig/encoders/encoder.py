@@ -1,0 +1,308 @@
+"""Encoders: fitted once, then frozen; records of one modality in, 768-d vectors out.
+
+`fit_encoder` makes one, `load_encoder` brings one back from its folder. Neither this module nor an encoder loads torch
+before something is fitted or encoded: a contract or a digest needs numpy only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molsig.encoders import disk
+from molsig.encoders.disk import files_sha256
+from molsig.errors import DamagedError, InputError, UsageError
+from molsig.types import DIM, Encoded, FeatureMatrix, MutationSet, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from molsig.encoders.alignment import Alignment
+    from molsig.encoders.card import Card
+    from molsig.types import ContractReport, Progress, Records, SampleId
+
+    Rows = NDArray[np.int64]
+
+__all__ = ["LOWEST_COVERAGE", "Encoder", "files_sha256", "fit_encoder", "load_encoder"]
+
+LOWEST_COVERAGE = 0.8
+"""Share of an encoder's features that a sample must have measured."""
+
+_BATCH_CELLS = 1 << 22
+
+
+class Encoder(ABC):
+    """A frozen encoder of one modality.
+
+    Attributes
+    ----------
+    card
+        What it is and what it was fitted on.
+    features
+        Names of the features it encodes, in the order of its input.
+    """
+
+    def __init__(self, contents: disk.Contents, device: str = "auto") -> None:
+        self._contents = contents
+        self._device = device
+        self._running: Any = None
+        self.features = contents.encoded
+
+    @property
+    def card(self) -> Card:
+        """What it is and what it was fitted on."""
+        return self._contents.card
+
+    @property
+    def space(self) -> str:
+        """Name of the space its vectors live in: the encoder's name and the start of its hash."""
+        return self.card.space
+
+    @property
+    def modality(self) -> str:
+        """Modality of the records it takes."""
+        return self.card.modality
+
+    @abstractmethod
+    def contract(self, records: Records) -> ContractReport:
+        """Compare records with what the encoder was fitted on.
+
+        Returns
+        -------
+        ContractReport
+            The reader's report with `matched` and `missing` features filled in, and warnings added.
+
+        Raises
+        ------
+        UsageError
+            The records are of another modality.
+        """
+
+    @abstractmethod
+    def _check_coverage(self, records: Records, rows: Rows, allow_missing: bool) -> None:
+        """Raise `CoverageError` for the first of `rows` whose features are not known well enough."""
+
+    @abstractmethod
+    def _digest(self, records: Records, rows: Rows) -> Iterator[str]:
+        """SHA-256 of what of each row the encoder looks at, before any arithmetic."""
+
+    @abstractmethod
+    def _inputs(self, records: Records, rows: Rows) -> NDArray[np.float32]:
+        """Input of the network, (n_rows, n_features), finite."""
+
+    @abstractmethod
+    def _build(self) -> Any:
+        """The untrained `torch.nn.Module` that the weights belong to."""
+
+    def encode(
+        self,
+        records: Records,
+        *,
+        rows: Sequence[int] | None = None,
+        allow_missing: bool = False,
+        progress: Progress = silent,
+    ) -> Encoded:
+        """Turn samples into vectors. Each vector depends on its own sample only.
+
+        Parameters
+        ----------
+        records
+            Records of the encoder's modality, features in any order.
+        rows
+            Positions in `records.samples` to encode, in this order; all by default.
+        allow_missing
+            Encode samples although less than 80 % of the encoder's features are known.
+
+        Returns
+        -------
+        Encoded
+            `vectors` are float32, shape (n_rows, 768): means of q(z|x) in the unit that gives the fitted samples a root
+            mean square norm of 1.
+
+        Raises
+        ------
+        CoverageError
+            A sample's features are not known well enough; names the sample and the first missing features.
+        InputError
+            The records are on another scale than the encoder's.
+        UsageError
+            The records are of another modality, or a row does not exist.
+        """
+        chosen = self._rows(records, rows)
+        self._check_coverage(records, chosen, allow_missing)
+        vectors = np.empty((len(chosen), DIM), dtype=np.float32)
+        digests: list[str] = []
+        for batch in self._batches(records, len(chosen)):
+            some = chosen[batch]
+            digests.extend(self._digest(records, some))
+            vectors[batch] = self._embed(self._inputs(records, some))
+            progress(f"encode {self.modality}", batch.stop, len(chosen))
+        if not np.isfinite(vectors).all():
+            row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
+            raise InputError(
+                f"sample {records.samples[chosen[row]].sample} gives a vector that is not finite",
+                file=records.report.file,
+                hint="Look for extreme values in its row",
+            )
+        samples: tuple[SampleId, ...] = tuple(records.samples[row] for row in chosen)
+        return Encoded(self.modality, self.space, samples, ("",) * len(samples), vectors, tuple(digests))
+
+    def digests(self, records: Records) -> tuple[str, ...]:
+        """SHA-256 of what of each sample the encoder looks at: equal ones give equal vectors. Needs no torch.
+
+        Raises
+        ------
+        UsageError
+            The records are of another modality.
+        """
+        rows = self._rows(records, None)
+        return tuple(one for batch in self._batches(records, len(rows)) for one in self._digest(records, rows[batch]))
+
+    def save(self, folder: Path) -> None:
+        """Write model.safetensors, card.json and features.txt into an existing, empty folder, flushed to the disk."""
+        disk.save(self._contents, folder)
+
+    def _rows(self, records: Records, rows: Sequence[int] | None) -> Rows:
+        self._check_modality(records)
+        n = len(records.samples)
+        chosen = np.arange(n, dtype=np.int64) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
+        if len(chosen) and (chosen.min() < 0 or chosen.max() >= n):
+            raise UsageError(f"there is no row {chosen.min() if chosen.min() < 0 else chosen.max()} among {n} samples")
+        return chosen
+
+    def _check_modality(self, records: Records) -> None:
+        if records.modality != self.modality:
+            raise UsageError(f"{self.space} encodes {self.modality}, not {records.modality} ({records.report.file})")
+
+    def _batches(self, records: Records, n: int) -> Iterator[slice]:
+        step = max(1, min(1024, _BATCH_CELLS // len(self.features)))
+        return (slice(start, min(n, start + step)) for start in range(0, n, step))
+
+    def _embed(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scaled mean of q(z|x), (n, 768)."""
+        import torch
+
+        from molsig.encoders.device import choose_device
+
+        if self._running is None:
+            network = self._build()
+            prefix = "net."
+            weights = {
+                name.removeprefix(prefix): torch.from_numpy(value)
+                for name, value in self._contents.tensors.items()
+                if name.startswith(prefix)
+            }
+            try:
+                network.load_state_dict(weights)
+            except RuntimeError as error:
+                raise DamagedError(f"the weights of {self.space} do not fit its card: {error}") from None
+            self._running = network.eval().to(choose_device(self._device))
+        device = next(self._running.parameters()).device
+        with torch.inference_mode():
+            means = self._running.embed(torch.from_numpy(inputs).to(device)).cpu().numpy()
+        vectors: NDArray[np.float32] = means * self._contents.tensors["output.scale"]
+        return vectors
+
+
+def fit_encoder(
+    records: Records,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    device: str = "auto",
+    include_silent: bool = False,
+    validation_groups: Sequence[str] | None = None,
+    alignment: Alignment | None = None,
+    progress: Progress = silent,
+) -> Encoder:
+    """Fit an encoder to a cohort: an expression VAE to a matrix, a mutation VAE to mutations.
+
+    Parameters
+    ----------
+    records
+        All samples the encoder is to know: tumours and normals alike.
+    seed
+        Rules initial weights, order of the samples, noise and the held-back patients: the same seed gives the same
+        encoder on the same machine.
+    epochs
+        Most epochs; by default what the model's file states.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    include_silent
+        Count a gene as mutated by silent variants too (mutations only).
+    validation_groups
+        One label per sample, such as the submitting site, whose samples are held back together; patients by default.
+    alignment
+        How samples are aligned to the encoder's reference profile (matrices only); by default `choose_alignment`.
+
+    Returns
+    -------
+    Encoder
+        Its card says what was dropped and how the fit went.
+
+    Raises
+    ------
+    InputError
+        Too few samples or features are left to fit anything.
+    MolsigError
+        Training diverged.
+    """
+    if isinstance(records, MutationSet):
+        from molsig.encoders.mutation import fit_mutation
+
+        if alignment is not None:
+            raise UsageError("alignment belongs to matrices; mutations have none")
+        return fit_mutation(
+            records,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            include_silent=include_silent,
+            validation_groups=validation_groups,
+            progress=progress,
+        )
+    if isinstance(records, FeatureMatrix):
+        from molsig.encoders.expression import fit_expression
+
+        if include_silent:
+            raise UsageError("include_silent belongs to mutations; a matrix has none")
+        return fit_expression(
+            records,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            validation_groups=validation_groups,
+            alignment=alignment,
+            progress=progress,
+        )
+    raise UsageError(f"no encoder is fitted to {type(records).__name__}: use a matrix or mutations")
+
+
+def load_encoder(folder: Path, *, device: str = "auto", sha256: Mapping[str, str] | None = None) -> Encoder:
+    """Bring an encoder back from its folder.
+
+    Parameters
+    ----------
+    device
+        Where it will run once something is encoded.
+    sha256
+        Hex SHA-256 by file name as `files_sha256` gave them when the folder was written.
+
+    Raises
+    ------
+    DamagedError
+        A file is missing, or a hash, a shape or a size does not match.
+    """
+    contents = disk.load(folder, sha256)
+    if contents.card.scale == "binary":
+        from molsig.encoders.mutation import MutationEncoder
+
+        return MutationEncoder(contents, device)
+    from molsig.encoders.expression import ExpressionEncoder
+
+    return ExpressionEncoder(contents, device)

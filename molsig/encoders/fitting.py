@@ -1,0 +1,133 @@
+"""From a network and its input to what an encoder is made of: training, unit of length, card."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from molsig.encoders import disk
+from molsig.encoders.card import Card
+from molsig.encoders.device import choose_device
+from molsig.encoders.training import split_groups, train
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from molsig.encoders.training import Settings
+    from molsig.types import Progress, SampleId
+
+VARYING = 0.01
+"""Variance of its posterior mean above which a latent unit counts as active (Burda et al. 2016, arXiv:1509.00519)."""
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything about a fit but the network.
+
+    Attributes
+    ----------
+    samples
+        The samples that are fitted, in the order of the input's rows.
+    inputs
+        Gives the network's input of some rows, float32.
+    uses
+        Every feature and its use, see `disk.Contents`.
+    around
+        Tensors kept beside the network's: what prepares its input.
+    """
+
+    name: str
+    version: int
+    modality: str
+    scale: str
+    samples: Sequence[SampleId]
+    inputs: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    uses: Mapping[str, str]
+    around: disk.Tensors
+    architecture: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
+
+
+def fit(
+    build: Callable[[], torch.nn.Module],
+    job: Job,
+    settings: Settings,
+    *,
+    seed: int,
+    device: str,
+    validation_groups: Sequence[str] | None,
+    progress: Progress,
+) -> disk.Contents:
+    """Train the network that `build` makes and describe it.
+
+    Raises
+    ------
+    MolsigError
+        Training diverged.
+    """
+    place = choose_device(device)
+
+    def batches(rows: NDArray[np.int64]) -> torch.Tensor:
+        return torch.from_numpy(job.inputs(rows)).to(place)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build()
+    model.to(place)
+    rows, held_back = split_groups(job.samples, validation_groups, settings.validation_share, seed)
+    history = train(model, batches, rows, held_back, settings, seed=seed, progress=progress, name=job.name)
+    means = _means(model, batches, len(job.samples))
+    tensors = {f"net.{key}": value.cpu().numpy().copy() for key, value in model.state_dict().items()} | job.around
+    tensors["output.scale"] = np.array([1 / np.sqrt(np.square(means).sum(axis=1).mean())], dtype=np.float32)
+    card = Card(
+        name=job.name,
+        version=job.version,
+        modality=job.modality,
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        molsig_version=metadata.version("molsig"),
+        seed=seed,
+        device=place,
+        n_samples=len(job.samples),
+        n_patients=len({one.patient for one in job.samples}),
+        n_features=sum(use == disk.ENCODED for use in job.uses.values()),
+        dropped={use: n for use, n in sorted(Counter(job.uses.values()).items()) if use != disk.ENCODED},
+        scale=job.scale,
+        architecture=dict(job.architecture),
+        hyperparameters=settings.to_dict() | dict(job.hyperparameters),
+        training={"held_back_samples": len(held_back), **_usage(means), **history.to_dict()},
+        files={
+            disk.WEIGHTS: disk.sha256(disk.weights_bytes(tensors)),
+            disk.FEATURES: disk.sha256(disk.features_bytes(job.uses)),
+        },
+    )
+    return disk.Contents(replace(card, hash=card.identity()), tensors, job.uses)
+
+
+def _means(model: Any, batches: Callable[[NDArray[np.int64]], torch.Tensor], n: int) -> NDArray[np.float64]:
+    out = np.empty((n, DIM))
+    with torch.inference_mode():
+        for start in range(0, n, _CHUNK):
+            rows = np.arange(start, min(n, start + _CHUNK))
+            out[rows] = model.embed(batches(rows)).cpu().numpy()
+    return out
+
+
+def _usage(means: NDArray[np.float64]) -> dict[str, float]:
+    """How much of the latent space the fitted samples fill."""
+    spectrum = np.linalg.eigvalsh(np.cov(means, rowvar=False)).clip(min=0)
+    spread = float(np.square(spectrum).sum())
+    return {
+        "active_units": int((means.var(axis=0) > VARYING).sum()),
+        "effective_dimensions": round(float(spectrum.sum()) ** 2 / spread, 2) if spread > 0 else 0.0,
+    }
