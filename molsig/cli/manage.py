@@ -113,7 +113,9 @@ def forget(
         print_json(result)
     else:
         print(f"Forgot {result['patients']:,} patients and {result['vectors']:,} vectors.")
-        note("  The encoders were fitted with them among others and are kept. To be rid of that trace as well, ingest the")
+        note(
+            "  The encoders were fitted with them among others and are kept. To be rid of that trace as well, ingest the"
+        )
         note("  other patients into a new reference.")
         if not compact:
             note("  Freed blocks of the database may still hold old bytes; --compact rewrites it.")

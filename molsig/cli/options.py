@@ -91,7 +91,9 @@ def cohort_of(
             raise UsageError(f"{flag} {modality}=...: there is no --vectors {modality}=FILE")
     return Cohort.of(
         rna=rna,
-        rna_options={"scale": rna_scale, "orientation": rna_orientation},
+        rna_options={
+            name: value for name, value in (("scale", rna_scale), ("orientation", rna_orientation)) if value != "auto"
+        },
         mutations=mutations,
         mirna=mirna,
         matrices={modality: Path(path) for modality, path in _pairs("--matrix", matrix).items()},
