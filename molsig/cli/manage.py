@@ -10,12 +10,14 @@ import typer
 from molsig.cli import options
 from molsig.cli.output import note, print_json, print_table
 from molsig.cli.progress import progress_bar
+from molsig.cli.quick import keep_pandas_out
 
 
 def info(reference: options.Reference, json: options.Json = False) -> None:
     """Say what a reference holds."""
     from molsig.reference import Reference
 
+    keep_pandas_out()
     facts = Reference.open(reference).info()
     if json:
         print_json(facts)

@@ -10,6 +10,7 @@ import typer
 from molsig.cli import options
 from molsig.cli.output import note, print_answer, print_json, save
 from molsig.cli.progress import progress_bar
+from molsig.cli.quick import keep_pandas_out
 from molsig.errors import UsageError
 
 
@@ -71,6 +72,8 @@ def query(
         )
     if output is not None and output.suffix.lower() not in {".json", ".csv", ".parquet", ".html"}:
         raise UsageError(f"--output {output}: give a name ending in .json, .csv, .parquet or .html")
+    if patient:
+        keep_pandas_out()
     stored = Reference.open(reference)
     how: dict[str, Any] = {
         "k": k,

@@ -96,7 +96,7 @@ def test_a_stored_patient_is_answered_without_torch(built: Path, patient: str) -
         f"import sys; sys.argv = ['molsig', 'query', {str(built)!r}, '--patient', {patient!r}]\n"
         "from molsig.cli import main\nmain_error = None\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'torch' not in sys.modules and 'faiss' not in sys.modules"
+        "assert 'torch' not in sys.modules and 'faiss' not in sys.modules and 'pandas' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

@@ -1,0 +1,66 @@
+"""`molsig ingest` itself killed at random moments: reading, training, encoding, committing, indexing."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from molsig.errors import NotFoundError
+from molsig.index.store import Store
+from molsig.index.verify import verify
+from molsig.types import SUM_SPACE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from molsig.simulate import SimulatedCohort
+
+KILLS = 30
+LONGEST = 12.0
+"""Seconds an ingest may run before it is killed at the latest; a whole one takes about as long."""
+
+
+def stored_of(place: Path) -> set[tuple[str, str]]:
+    """What is acknowledged so far: (space, sample) of every row."""
+    if not (place / "reference.duckdb").exists():
+        return set()
+    store = Store.open(place)
+    spaces = [info.space for info in store.spaces() if info.space != SUM_SPACE]
+    return {(space, sample) for space in spaces for sample in store.stored(space)["sample"].to_pylist()}
+
+
+@pytest.mark.crash
+def test_an_ingest_killed_again_and_again_is_finished_by_the_same_command(
+    cohort_files: SimulatedCohort, tmp_path: Path
+) -> None:
+    place = tmp_path / "killed.molsig"
+    command = [sys.executable, "-m", "molsig", "ingest", str(place), "--epochs", "8"]
+    command += ["--rna", str(cohort_files.rna), "--mutations", str(cohort_files.mutations)]
+    command += ["--mirna", str(cohort_files.mirna), "--clinical", str(cohort_files.clinical)]
+    chance = random.Random(11)
+    killed, before = 0, set[tuple[str, str]]()
+    for _ in range(KILLS):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(chance.uniform(0.2, LONGEST))
+        child.send_signal(signal.SIGKILL)
+        _, said = child.communicate()
+        assert child.returncode in (0, -signal.SIGKILL), said
+        killed += child.returncode != 0
+        now = stored_of(place)
+        assert before <= now, "a row that was there is gone"
+        before = now
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    store = Store.open(place)
+    assert [check for check in verify(store) if not check.ok] == []
+    spaces = [info for info in store.spaces() if info.space != SUM_SPACE]
+    assert sorted(info.modality for info in spaces) == ["mirna", "mutation", "rna"], "one encoder per modality"
+    with pytest.raises(NotFoundError):
+        store.embeddings_of("NOBODY")
+    print(f"\n{killed} of {KILLS} ingests were killed; {len(before):,} rows at the end, verify clean")
