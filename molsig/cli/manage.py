@@ -115,10 +115,8 @@ def forget(
         print_json(result)
     else:
         print(f"Forgot {result['patients']:,} patients and {result['vectors']:,} vectors.")
-        note(
-            "  The encoders were fitted with them among others and are kept. To be rid of that trace as well, ingest the"
-        )
-        note("  other patients into a new reference.")
+        note("  The encoders were fitted with them among others and are kept. To be rid of that trace too, ingest")
+        note("  the other patients into a new reference.")
         if not compact:
             note("  Freed blocks of the database may still hold old bytes; --compact rewrites it.")
 
