@@ -141,7 +141,7 @@ def _counts(
 
 def _mutations(rng: np.random.Generator, kind: NDArray[np.int64], genes: int) -> NDArray[np.bool_]:
     """Which genes are mutated, shape (patients, genes)."""
-    rate = np.clip(rng.lognormal(-5.5, 0.9, size=len(kind)), 0.0, 0.2)
+    rate = np.clip(rng.lognormal(-4.3, 0.9, size=len(kind)), 0.0, 0.2)
     chance = np.repeat(rate[:, None], genes, axis=1)
     for t in range(len(TYPES)):
         drivers = rng.choice(genes, _DRIVERS_PER_TYPE, replace=False)

@@ -81,8 +81,9 @@ class MutationEncoder(Encoder):
 
     A gene that a sample's file does not name counts as not mutated: nothing in the file tells it from one that was not
     sequenced. What can be told is whether the file speaks of the same genes. The encoder remembers every gene name of
-    its fit, encoded or not; a sample of whose mutated genes it knows less than 80 % (five or more unknown, or none
-    known) is refused, since another id type or annotation would otherwise pass for a tumour without mutations.
+    its fit, encoded or not. A sample of whose mutated genes it knows less than 80 % is refused where five or more are
+    unknown, or none is known and the file as a whole is as strange: another id type or annotation would otherwise pass
+    for a tumour without mutations.
     """
 
     def __init__(self, contents: Contents, device: str = "auto") -> None:
@@ -135,11 +136,13 @@ class MutationEncoder(Encoder):
             return
         mutations, genes, _ = self._prepare(records)
         known = self._known(mutations)
+        named_anywhere = np.unique(genes.genes)
+        strange_file = len(named_anywhere) > 0 and known[named_anywhere].mean() < LOWEST_COVERAGE
         for row in rows:
             named = genes.row(int(row))
             met = int(known[named].sum())
             unknown = len(named) - met
-            if met < LOWEST_COVERAGE * len(named) and (unknown >= MANY_UNKNOWN or met == 0):
+            if met < LOWEST_COVERAGE * len(named) and (unknown >= MANY_UNKNOWN or (met == 0 and strange_file)):
                 names = [mutations.genes[i] for i in named[~known[named]]]
                 raise CoverageError(
                     f"{self.space} knows {met} of the {len(named)} mutated genes of sample "
