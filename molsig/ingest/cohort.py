@@ -64,6 +64,10 @@ class Source:
         for name in self.options:
             if name not in OPTIONS[self.kind]:
                 raise UsageError(f"{self.kind} takes no option {name!r}{_near(name, OPTIONS[self.kind])}")
+        if isinstance(self.options.get("kinds"), str):
+            raise UsageError(f"{self.kind}: kinds is a list, for instance ['tumour']")
+        if not isinstance(self.options.get("seed", 0), int):
+            raise UsageError(f"{self.kind}: seed is a whole number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +284,11 @@ def _several(kind: str, entries: object, folder: Path, file: str | Path, shared:
         modality = entry.pop("modality", None) if isinstance(entry, dict) else None
         if not isinstance(modality, str):
             raise InputError("a modality is needed", file=file, column=kind, hint="For instance: modality = 'tile'")
-        found.append(_source(kind, check_modality(modality), entry, folder, file, shared))
+        try:
+            check_modality(modality)
+        except UsageError as error:
+            raise InputError(str(error), file=file, column=kind) from None
+        found.append(_source(kind, modality, entry, folder, file, shared))
     return tuple(found)
 
 

@@ -52,6 +52,8 @@ def read_gct(path: str | Path, genes: GeneMap, limits: Limits, progress: Progres
         notes = {}
         for i in range(n_sample_notes):
             cells = _line(stream, path, 4 + i)
+            if len(cells) != len(header):
+                raise InputError(f"{len(cells):,} cells, and the header has {len(header):,}", file=path, row=4 + i)
             notes[cells[0]] = [cell.strip() or None for cell in cells[first:]]
         sample = [split_line(line.decode("utf-8"), "\t", False) for line in iter(stream.read_line, None)][
             :_SAMPLED_ROWS

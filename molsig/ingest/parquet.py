@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -28,39 +29,45 @@ def read_parquet_batches(path: str | Path, limits: Limits) -> tuple[pa.Schema, i
 
     if file_kind(path, limits) != "parquet":
         raise InputError("is not a Parquet file", file=path)
-    with open_regular(path, limits), _damage(path):
+    open_regular(path, limits).close()
+    with _damage_told(path):
         file = pq.ParquetFile(path)
         metadata = file.metadata
         schema = file.schema_arrow
+        names = schema.names
+        unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     limits.check_shape(metadata.num_rows, metadata.num_columns, path)
-    unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    longest = max(map(len, names), default=0)
+    if longest > limits.max_cell_chars:
+        raise InputError(f"a column has a name of {longest:,} characters", file=path)
     if unpacked > limits.max_unpacked_bytes:
         raise InputError(
             f"unpacks to {unpacked:,} bytes, more than the limit of {limits.max_unpacked_bytes:,}", file=path
         )
-    return schema, metadata.num_rows, _batches(file, path, max(256, (1 << 22) // max(1, metadata.num_columns)))
+    return schema, metadata.num_rows, _batches(file, path, metadata.num_rows, metadata.num_columns)
 
 
-def _batches(file: object, path: str | Path, rows: int) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(batch_size=rows)  # type: ignore[attr-defined]
+def _batches(file: Any, path: str | Path, rows: int, columns: int) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(batch_size=max(256, (1 << 22) // max(1, columns)))
+    seen = 0
     while True:
-        with _damage(path):
+        with _damage_told(path):
             batch = next(batches, None)
+            if batch is not None:
+                batch.validate(full=True)  # offsets and UTF-8: a file may hold anything
         if batch is None:
-            return
+            break
+        seen += batch.num_rows
         yield batch
+    if seen != rows:
+        raise InputError(f"is damaged: {seen:,} rows, and its metadata speaks of {rows:,}", file=path)
 
 
-class _damage:  # noqa: N801
+@contextmanager
+def _damage_told(path: str | Path) -> Iterator[None]:
     """Turn what Arrow says of a broken file into an `InputError`."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, pa.ArrowException | OSError) and not isinstance(error, InputError):
-            raise InputError(
-                f"is damaged or not a proper Parquet file ({error})", file=self._path, hint="Write or copy it again"
-            ) from None
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        problem = f"is damaged or not a proper Parquet file ({error})"
+        raise InputError(problem, file=path, hint="Write or copy it again") from None

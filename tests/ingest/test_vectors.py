@@ -97,7 +97,7 @@ def test_more_dimensions_need_a_reduction(write: Callable[..., Path]) -> None:
     path = write("v.npy", npy(vectors))
     ids = write("ids.txt", "".join(f"S{i}\n" for i in range(40)))
     options: dict[str, Any] = {"modality": "tile", "ids": ids, "encoder": "gigapath"}
-    with pytest.raises(InputError, match="1,536 dimensions.*reduce='first'"):
+    with pytest.raises(InputError, match=r"1,536 dimensions.*reduce='first'"):
         read_vectors(path, **options)
     first = read_vectors(path, reduce="first", **options)
     np.testing.assert_array_equal(first.vectors, vectors[:, :768])
