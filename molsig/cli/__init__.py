@@ -11,8 +11,6 @@ def main() -> None:
 
     0 done, 1 nothing found, 2 usage, 3 bad input, 4 damaged or locked reference. Tracebacks are shown with `--debug`.
     """
-    # OpenMP's threads spin while they wait, which on a busy machine slows training tenfold. Read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from molsig.cli.app import app
     from molsig.errors import MolsigError
 
