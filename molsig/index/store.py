@@ -85,8 +85,10 @@ class Store:
         try:
             if store.path.exists() and {entry.name for entry in store.path.iterdir()} - leftovers:
                 raise UsageError(f"{store.path}: exists and is not a molsig reference")
-            for folder in (store.path, store.index_dir, store.encoders_dir):
-                folder.mkdir(parents=True, exist_ok=True)
+            # Patients' data: nobody else on the machine reads what is below, unless the user opens it.
+            store.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (store.index_dir, store.encoders_dir):
+                folder.mkdir(exist_ok=True)
             (store.path / TURNSTILE).touch()
         except (NotADirectoryError, PermissionError, FileExistsError) as error:
             raise UsageError(f"{store.path}: a reference cannot be made there: {error.strerror}") from error

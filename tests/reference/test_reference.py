@@ -186,3 +186,7 @@ def test_export_gives_back_what_was_stored(
     expected = dict(zip(stored["sample"].to_pylist(), stored["vector"].to_pylist(), strict=True))
     for patient, vector in zip(patients, vectors, strict=True):
         np.testing.assert_allclose(vector, expected[patient], rtol=1e-6)
+
+
+def test_a_new_reference_is_closed_to_other_users(reference: molsig.Reference) -> None:
+    assert reference.path.stat().st_mode & 0o077 == 0
