@@ -177,6 +177,7 @@ def _answer(
         for rank, hit in enumerate(found.hits, 1)
     )
     result = found.result
+    normal = ("normal tissue, compared with normal samples; --kind any compares with all",) if query.normal else ()
     return Answer(
         query=query.name,
         modalities=tuple(query.vectors),
@@ -191,5 +192,5 @@ def _answer(
             snapshot=result.snapshot,
             reason=result.reason,
         ),
-        notes=query.notes + tuple(result.notes),
+        notes=(*query.notes, *normal, *result.notes),
     )
