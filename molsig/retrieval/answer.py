@@ -92,14 +92,16 @@ def to_html(answer: Answer) -> str:
         f"<li><b>{e(call.column)}</b>: {e(str(call.label))} &mdash; share {call.share:.2f} of {call.voters} voters</li>"
         for call in answer.calls.values()
     )
-    names = [name for name in (rows[0] if rows else {}) if name != "query"]
+    shown = [name for name in (rows[0] if rows else {}) if name != "query"]
+    names = [name for name in shown if any(row[name] is not None for row in rows)]
     head = "".join(f"<th>{e(name)}</th>" for name in names)
     body = "".join("<tr>" + "".join(f"<td>{e(text(row[name]))}</td>" for name in names) + "</tr>" for row in rows)
     notes = "".join(f"<li>{e(note)}</li>" for note in answer.notes)
     plan = answer.plan
     return (
         f"<section><h3>Patients like {e(answer.query)}</h3>"
-        f"<ul>{calls}{notes}</ul><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<ul>{calls}{notes}</ul><div style='overflow-x:auto'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
         f"<p><small>fusion {e(plan.fusion)}, {e(plan.method)} search over {plan.rows:,} vectors, recall@10 "
         f"{plan.recall:.3f}. Research use only.</small></p></section>"
     )
@@ -124,7 +126,7 @@ def page(answers: Sequence[Answer]) -> str:
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;color:#1c2430}"
         "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
-        "th,td{padding:.3rem .6rem;border-bottom:1px solid #d9dee6;text-align:left}"
+        "th,td{padding:.3rem .6rem;border-bottom:1px solid #d9dee6;text-align:left;white-space:nowrap}"
         "th{border-bottom:2px solid #7b8794}tr:hover{background:#f3f6fa}section{margin-bottom:2.5rem}"
     )
     body = "".join(to_html(answer) for answer in answers)
