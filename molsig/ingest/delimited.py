@@ -163,10 +163,10 @@ def line_of(path: str | Path, dialect: Dialect, record: int, limits: Limits) -> 
 
 
 def _block_size(dialect: Dialect, multiline: bool) -> int:
-    # A parser block has to hold a whole record; blocks much larger than a record only cost memory.
+    # A block has to hold a whole record. Blocks of few records make chunks that cost more than the values in them.
     widest = max(sum(map(len, row)) + len(row) for row in (dialect.header, *dialect.sample))
     floor = 1 << 24 if multiline else 1 << 22
-    return min(max(floor, 4 * widest), 2 * MAX_LINE_BYTES)
+    return max(4 * widest, min(max(floor, 256 * widest), MAX_LINE_BYTES))
 
 
 def _parse_options(dialect: Dialect, multiline: bool) -> pa_csv.ParseOptions:

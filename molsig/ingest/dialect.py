@@ -77,6 +77,9 @@ def sniff(path: str | Path, limits: Limits, *, row_names: bool = False, comment:
     if skipped > 0 and lines[skipped - 1].startswith(comment) and _is_header_of(lines[skipped - 1], lines[skipped]):
         skipped -= 1
         lines[skipped] = lines[skipped].removeprefix(comment)
+    if lines[skipped].startswith("N_unmapped"):
+        hint = "Put one above it, for instance: gene, the sample's id, and names for the other two columns"
+        raise InputError("is STAR's ReadsPerGene without a header", file=path, row=skipped + 1, hint=hint)
     delimiter = _delimiter(lines[skipped], path, skipped + 1)
     quoted = delimiter != "\t" or '"' in lines[skipped]
     header = split_line(lines[skipped], delimiter, quoted)

@@ -21,8 +21,8 @@ MAX_LINE_BYTES = 64 * MIB
 class Limits:
     """Bounds shared by all readers; every reader takes its own `limits=`.
 
-    The defaults admit a matrix of 60,000 genes by 11,000 samples (660 million cells), which takes about 6 GB of memory
-    while it is read.
+    The defaults admit a matrix of 60,000 genes by 11,000 samples (660 million cells). Reading takes 8 bytes of memory
+    a cell and up to 1 GB besides: some 6 GB for that one.
 
     Attributes
     ----------

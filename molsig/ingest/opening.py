@@ -8,8 +8,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-import pyarrow as pa
-
 from molsig.errors import InputError
 from molsig.ingest.limits import MAX_LINE_BYTES
 from molsig.types import silent
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    import pyarrow as pa
     from typing_extensions import Buffer
 
     from molsig.ingest.limits import Limits
@@ -175,11 +174,13 @@ class TextStream(io.RawIOBase):
     def _unpacked_chunks(self) -> Iterator[bytes]:
         source: BinaryIO | pa.NativeFile = self._file
         if self._kind != "text":
+            import pyarrow as pa  # here, so that naming files in a cohort does not load it
+
             source = pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), self._kind)
         while True:
             try:
                 chunk = source.read(_CHUNK)
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, ValueError) as error:
                 raise InputError(
                     f"the {self._kind} data is damaged or cut short near row {self._line} ({error})",
                     file=self._path,

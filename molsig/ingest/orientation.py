@@ -49,6 +49,13 @@ _NUMERIC_ANNOTATIONS = frozenset(ENTREZ_COLUMNS) | {
     *("length", "gene_length", "exonic_length", "width"),
     *("gc", "gc_content", "age", "year", "batch", "plate", "os", "os.time", "pfi", "pfi.time"),
 }
+QUANTIFICATIONS: dict[frozenset[str], str] = {
+    frozenset({"unstranded", "tpm_unstranded"}): "unstranded",  # GDC, from STAR
+    frozenset({"expected_count", "tpm"}): "expected_count",  # RSEM
+    frozenset({"numreads", "tpm"}): "numreads",  # salmon, summarised to genes
+}
+"""Columns by which the output of a quantifier for one sample is known, and the one of them that holds its reads."""
+
 MIRNA_ID = re.compile(r"hsa-(mir|miR|let|lsy)-?.+|MI(MAT)?\d{7}")
 """Ids of human miRNAs, precursor or mature, by name or by miRBase accession."""
 
@@ -117,7 +124,7 @@ def _detect(grid: Grid, genes: GeneMap) -> Orientation:
         famous = (len(WELL_KNOWN_GENES.intersection(head)), len(WELL_KNOWN_GENES.intersection(side)))
         if max(famous) >= 3 and min(famous) == 0:
             verdicts["genes"] = "samples-down" if famous[0] else "samples-across"
-    name = grid.names[key].strip().lower().replace(" ", "_")
+    name = _plain(grid.names[key])
     if name != "id":
         if name in SAMPLE_COLUMNS or name in PATIENT_COLUMNS:
             verdicts["the name of the id column"] = "samples-down"
@@ -143,19 +150,22 @@ def _samples_down(grid: Grid) -> RawMatrix:
     features = [position for position in grid.numbers if _plain(grid.names[position]) not in _NUMERIC_ANNOTATIONS]
     kind = _kind_column(grid, names)
     used = {key, patient, kind, *features}
+    # Not `grid` itself in the functions below: it would keep the whole table in memory.
+    row_of, header_row = grid.row_of, grid.header_row
+    feature_ids = tuple(grid.names[position] for position in features)
     return RawMatrix(
         file=grid.file,
         rows=grid.rows,
         sample_ids=tuple(ids),
-        feature_ids=tuple(grid.names[position] for position in features),
+        feature_ids=feature_ids,
         values=grid.matrix(features, transposed=False),
         patients=None if patient is None or patient == key else tuple(grid.texts[patient]),
         kinds=None if kind is None else tuple(grid.texts[kind]),
         orientation="samples-down",
         notes=_unused(grid, used),
-        sample_row=grid.row_of,
-        feature_row=lambda _: grid.header_row,
-        place=lambda sample, feature: (grid.row_of(sample), grid.names[features[feature]]),
+        sample_row=row_of,
+        feature_row=lambda _: header_row,
+        place=lambda sample, feature: (row_of(sample), feature_ids[feature]),
     )
 
 
@@ -169,11 +179,15 @@ def _samples_across(grid: Grid) -> RawMatrix:
             for one, number in zip(ids, grid.texts[entrez], strict=True)
         ]
     samples = [position for position in grid.numbers if _plain(grid.names[position]) not in _NUMERIC_ANNOTATIONS]
-    header_row = grid.header_row
+    row_of, header_row = grid.row_of, grid.header_row
+    sample_ids = tuple(grid.names[position] for position in samples)
+    reads = _reads_of_one_sample(grid)
+    if reads is not None:
+        samples, sample_ids = [reads], (str(grid.file).rpartition("/")[2].partition(".")[0],)
     return RawMatrix(
         file=grid.file,
         rows=grid.rows,
-        sample_ids=tuple(grid.names[position] for position in samples),
+        sample_ids=sample_ids,
         feature_ids=tuple(one or "" for one in ids),
         values=grid.matrix(samples, transposed=True),
         patients=None,
@@ -181,9 +195,15 @@ def _samples_across(grid: Grid) -> RawMatrix:
         orientation="samples-across",
         notes=_unused(grid, {key, entrez, *samples}),
         sample_row=lambda _: header_row or 1,
-        feature_row=grid.row_of,
-        place=lambda sample, feature: (grid.row_of(feature), grid.names[samples[sample]]),
+        feature_row=row_of,
+        place=lambda sample, feature: (row_of(feature), sample_ids[sample]),
     )
+
+
+def _reads_of_one_sample(grid: Grid) -> int | None:
+    """Position of the reads in the output of a quantifier, whose columns are measures of one sample and not samples."""
+    places = {_plain(grid.names[position]): position for position in grid.numbers}
+    return next((places[reads] for known, reads in QUANTIFICATIONS.items() if known <= places.keys()), None)
 
 
 def _key_column(grid: Grid, wanted: Sequence[str]) -> int:

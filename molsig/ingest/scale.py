@@ -20,7 +20,7 @@ import numpy as np
 from molsig.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -195,10 +195,10 @@ def _judge_log2(raw: RawMatrix, found: Range) -> Judged:
     return Judged("log2", floored=False, notes=notes, warnings=warnings)
 
 
-def first_place(raw: RawMatrix, wrong: object) -> tuple[int, int]:
+def first_place(raw: RawMatrix, wrong: Callable[[NDArray[np.float32]], NDArray[np.bool_]]) -> tuple[int, int]:
     """(sample, feature) of the first value for which `wrong` holds."""
     for part, block in blocks(raw.values):
-        hits = np.argwhere(wrong(block))  # type: ignore[operator]
+        hits = np.argwhere(wrong(block))
         if len(hits):
             return part.start + int(hits[0][0]), int(hits[0][1])
     raise AssertionError("no such value")

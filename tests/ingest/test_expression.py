@@ -283,6 +283,42 @@ def test_feature_counts_output(write: Callable[..., Path]) -> None:
     assert any("3 summary or spike-in rows left out" in note for note in matrix.report.notes)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        (
+            "TCGA-OR-A5J1-01A.rna_seq.augmented_star_gene_counts.tsv",
+            "# gene-model: GENCODE v36\n"
+            "gene_id\tgene_name\tgene_type\tunstranded\tstranded_first\tstranded_second\ttpm_unstranded\n"
+            "N_unmapped\t\t\t99\t99\t99\t\n"
+            "ENSG00000000003.15\tTSPAN6\tprotein_coding\t700\t3\t4\t1.5\n"
+            "ENSG00000000005.6\tTNMD\tprotein_coding\t3\t1\t2\t0.1\n",
+            [700, 3],
+        ),
+        (
+            "TCGA-OR-A5J1-01A.genes.results",
+            "gene_id\ttranscript_id(s)\tlength\teffective_length\texpected_count\tTPM\tFPKM\n"
+            "ENSG00000000003\tENST00000373020\t1000\t900.5\t70.5\t1.5\t2\n"
+            "ENSG00000000005\tENST00000373031\t1000\t900.5\t7\t0.5\t1\n",
+            [70.5, 7],
+        ),
+    ],
+)
+def test_the_output_of_a_quantifier_is_one_sample(
+    write: Callable[..., Path], genes: GeneMap, name: str, text: str, values: list[float]
+) -> None:
+    matrix = read_expression(write(name, text), genes=genes)
+    assert [sample.sample for sample in matrix.samples] == ["TCGA-OR-A5J1-01A"]
+    assert matrix.features == ("TSPAN6", "TNMD")
+    np.testing.assert_allclose(matrix.values, np.log2(np.array([values]) + 1), rtol=1e-6)
+    assert any(note.startswith("columns not used:") and "tpm" in note.lower() for note in matrix.report.notes)
+
+
+def test_star_output_without_a_header_is_refused(write: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="without a header"):
+        read_expression(write("ReadsPerGene.out.tab", "N_unmapped\t9\t9\t9\nENSG00000000003\t1\t2\t3\n"))
+
+
 def test_cbioportal_rows_without_a_symbol_take_their_entrez_id(write: Callable[..., Path]) -> None:
     text = "Hugo_Symbol\tEntrez_Gene_Id\tS1\tS2\nTP53\t7157\t1.5\t2\n\t100\t3\t4\n"
     assert read_expression(write("f.txt", text)).features == ("TP53", "entrez:100")
