@@ -190,7 +190,9 @@ class Encoder(ABC):
         from molsig.encoders.device import choose_device
 
         if self._running is None:
-            network = self._build()
+            # Without storage, so that no weights are drawn from the user's random state only to be replaced.
+            with torch.device("meta"):
+                network = self._build()
             prefix = "net."
             weights = {
                 name.removeprefix(prefix): torch.from_numpy(value)
@@ -198,7 +200,7 @@ class Encoder(ABC):
                 if name.startswith(prefix)
             }
             try:
-                network.load_state_dict(weights)
+                network.load_state_dict(weights, assign=True)
             except RuntimeError as error:
                 raise DamagedError(f"the weights of {self.space} do not fit its card: {error}") from None
             self._running = network.eval().to(choose_device(self._device))

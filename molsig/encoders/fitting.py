@@ -125,9 +125,10 @@ def _means(model: Any, batches: Callable[[NDArray[np.int64]], torch.Tensor], n: 
 
 def _usage(means: NDArray[np.float64]) -> dict[str, float]:
     """How much of the latent space the fitted samples fill."""
-    spectrum = np.linalg.eigvalsh(np.cov(means, rowvar=False)).clip(min=0)
-    spread = float(np.square(spectrum).sum())
+    covariance = np.cov(means, rowvar=False)
+    # Participation ratio: (sum of eigenvalues)^2 / sum of squared eigenvalues, which are traces and need no spectrum.
+    spread = float(np.square(covariance).sum())
     return {
         "active_units": int((means.var(axis=0) > VARYING).sum()),
-        "effective_dimensions": round(float(spectrum.sum()) ** 2 / spread, 2) if spread > 0 else 0.0,
+        "effective_dimensions": round(float(np.trace(covariance)) ** 2 / spread, 2) if spread > 0 else 0.0,
     }

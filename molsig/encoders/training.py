@@ -169,12 +169,15 @@ def train(
     """
     steps_per_epoch = math.ceil(len(rows) / settings.batch_size)
     total = settings.epochs * steps_per_epoch
+    device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, foreach=True
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=device.type in {"cpu", "cuda"},
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, total))
     order = np.random.default_rng(seed)
-    device = next(model.parameters()).device
     noise = torch.Generator(device=device).manual_seed(seed)
     history = History()
     best_loss, best_weights = math.inf, None
