@@ -27,7 +27,8 @@ types: setup
 	$(BIN)/mypy
 
 test: lint types
-	MOLSIG_DATA=$(DATA) $(BIN)/pytest -m 'not crash' -n 2
+	# One thread each: two test processes with two threads each wait for one another.
+	MOLSIG_DATA=$(DATA) OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not crash' -n 2
 
 crash: setup
 	$(BIN)/pytest tests/crash -m crash -s
