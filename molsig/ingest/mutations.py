@@ -88,15 +88,15 @@ def read_maf(
             codes[name].encode(batch.column(str(positions[name])), rows) for name in (GENE, CLASS, SAMPLE)
         )
         rows += batch.num_rows
-        pairs.append(np.unique(sample << 40 | variant << 32 | gene))
+        pairs.append(_distinct(sample << 40 | variant << 32 | gene))
         held += len(pairs[-1])
         if held > _COMPACT_ROWS:
-            pairs = [np.unique(np.concatenate(pairs))]
+            pairs = [_distinct(np.concatenate(pairs))]
             held = len(pairs[0])
     if not rows:
         raise InputError("holds a header and no variants", file=path)
     row_of = partial(line_of, path, dialect, limits=limits)
-    distinct = np.unique(np.concatenate(pairs))
+    distinct = _distinct(np.concatenate(pairs))
     del pairs
     return _assemble(path, codes, distinct, rows, row_of, genes or GeneMap(), sample_table, limits)
 
@@ -110,16 +110,22 @@ class _Codes:
 
     def encode(self, column: pa.DictionaryArray, records_before: int) -> NDArray[np.int64]:
         indices = column.indices.to_numpy(zero_copy_only=False)
-        found, where = np.unique(indices, return_index=True)
         words = column.dictionary.to_pylist()
+        first = np.zeros(len(words), dtype=np.int64)
+        first[indices[::-1]] = np.arange(len(indices))[::-1]  # the last to be written is the first to occur
         translate = np.zeros(len(words), dtype=np.int64)
-        for i in found[np.argsort(where)]:
-            word = words[i].strip()
-            code = self.values.setdefault(word, len(self.values))
+        for i in np.argsort(first, kind="stable"):
+            code = self.values.setdefault(words[i].strip(), len(self.values))
             if code == len(self.first):
-                self.first.append(records_before + int(where[np.searchsorted(found, i)]))
+                self.first.append(records_before + int(first[i]))
             translate[i] = code
         return np.asarray(translate[indices])
+
+
+def _distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sorted distinct keys; several times as fast here as `numpy.unique`, which hashes."""
+    keys.sort()
+    return keys[np.flatnonzero(np.diff(keys, prepend=-1))]
 
 
 def _assemble(
@@ -153,7 +159,7 @@ def _assemble(
     quiet = silent_classes[distinct >> 32 & 0xFF]
     sample = to_sample[distinct >> 40]
     kept = gene >= 0
-    final = np.unique(sample[kept] << 33 | gene[kept] << 1 | quiet[kept])
+    final = _distinct(sample[kept] << 33 | gene[kept] << 1 | quiet[kept])
     unnamed = [name for name, target in zip(names, named.names, strict=True) if target is None]
     notes = list(resolved.notes)
     if unnamed:

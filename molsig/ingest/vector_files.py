@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,12 +128,12 @@ def read_npy(path: str | Path, ids: str | Path | None, limits: Limits) -> Ready:
     return _with_ids_of(path, _as_matrix(path, array, limits), ids, limits)
 
 
-def _as_matrix(path: str | Path, array: object, limits: Limits, name: str | None = None) -> NDArray[np.float32]:
+def _as_matrix(path: str | Path, array: Any, limits: Limits, name: str | None = None) -> NDArray[np.float32]:
     shape: tuple[int, ...] = getattr(array, "shape", ())
     dtype = getattr(array, "dtype", np.dtype(object))
     if len(shape) == 3 and shape[0] == 1:
         # Slide tools write one batch of tiles: (1, tiles, dimensions).
-        array, shape = array[0], shape[1:]  # type: ignore[index]
+        array, shape = array[0], shape[1:]
     if len(shape) != 2 or 0 in shape:
         raise InputError(f"an array of shape {shape}, and (vectors, dimensions) is needed", file=path, column=name)
     if dtype.kind not in "fiu":
@@ -182,23 +182,23 @@ def read_h5(path: str | Path, ids: str | Path | None, limits: Limits) -> Ready:
     return _named(_with_ids(path, vectors, list(columns), list(columns.values()), (1).__add__), encoder)
 
 
-def _whole(path: str | Path, dataset: object, limits: Limits) -> object:
-    shape = dataset.shape  # type: ignore[attr-defined]
+def _whole(path: str | Path, dataset: Any, limits: Limits) -> Any:
+    shape = dataset.shape
     cells = int(np.prod(shape, dtype=np.float64)) if shape else 0
     if cells > limits.max_cells:
         raise InputError(f"{cells:,} numbers, more than the limit of {limits.max_cells:,}", file=path)
     try:
-        return dataset[()]  # type: ignore[index]
+        return dataset[()]
     except OSError as error:
         raise InputError(f"is damaged ({error})", file=path) from None
 
 
-def _h5_words(path: str | Path, dataset: object, name: str, limits: Limits) -> list[str | None]:
-    kind = dataset.dtype  # type: ignore[attr-defined]
+def _h5_words(path: str | Path, dataset: Any, name: str, limits: Limits) -> list[str | None]:
+    kind = dataset.dtype
     if kind.kind not in "OSUiu":
-        return [None] * len(dataset)  # type: ignore[arg-type]
+        return [None] * len(dataset)
     values = _whole(path, dataset, limits)
-    return [one.decode("utf-8", errors="replace") if isinstance(one, bytes) else str(one) for one in values]  # type: ignore[attr-defined]
+    return [one.decode("utf-8", errors="replace") if isinstance(one, bytes) else str(one) for one in values]
 
 
 def _with_ids_of(path: str | Path, vectors: NDArray[np.float32], ids: str | Path, limits: Limits) -> Ready:
