@@ -218,6 +218,18 @@ class Store:
             ).to_arrow_table()
         return rows.drop_columns(["vector"]), vectors_from_arrow(rows["vector"])
 
+    def vectors_by_patient(
+        self, patients: Sequence[str], spaces: Sequence[str]
+    ) -> tuple[pa.Table, NDArray[np.float32]]:
+        """Return the rows that some patients have in some spaces as (space, patient) and vectors, float32 (n, 768)."""
+        with self.reading() as connection:
+            rows = connection.sql(
+                "SELECT space, patient, vector FROM embeddings WHERE patient IN (SELECT unnest(?::VARCHAR[]))"
+                " AND space IN (SELECT unnest(?::VARCHAR[])) ORDER BY id",
+                params=[list(patients), list(spaces)],
+            ).to_arrow_table()
+        return rows.drop_columns(["vector"]), vectors_from_arrow(rows["vector"])
+
     def select_patients(self, where: str | None = None) -> list[str]:
         """Return the patients for whom an SQL condition over the patient columns is true, sorted; all without one.
 

@@ -112,9 +112,8 @@ def find(
     # One look at the store for all answers: their hits' columns and vectors.
     patients = sorted({hit.patient for one in found.values() for hit in one.hits})
     attributes = {row.pop("patient"): row for row in store.attributes(patients).to_pylist()}
-    neighbours = {
-        space: Neighbours(store, space, patients) for space in {s for query in queries for s in query.spaces.values()}
-    }
+    spaces = sorted({space for query in queries for space in query.spaces.values()})
+    neighbours = Neighbours(store, spaces, patients)
     return [
         _answer(queries[position], found[position], attributes, neighbours, columns) for position in range(len(queries))
     ]
@@ -158,11 +157,11 @@ def _answer(
     query: Query,
     found: _Found,
     attributes: Mapping[str, Mapping[str, object]],
-    neighbours: Mapping[str, Neighbours],
+    neighbours: Neighbours,
     columns: list[str],
 ) -> Answer:
     cosines = {
-        modality: neighbours[space].cosines(aggregate([query.vectors[modality]]), [hit.patient for hit in found.hits])
+        modality: neighbours.cosines(space, aggregate([query.vectors[modality]]), [hit.patient for hit in found.hits])
         for modality, space in query.spaces.items()
     }
     hits = tuple(
