@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     else:
         print(
-            f"{chosen.rows:,} x {DIM} clustered vectors, {chosen.queries} queries; committed in {seconds['commit']:.1f} s,"
+            f"{chosen.rows:,} x {DIM} clustered vectors, {chosen.queries} queries; stored in {seconds['commit']:.1f} s,"
             f" index built in {seconds['build']:.1f} s (recall@10 {seconds['measured_recall']:.4f} on held-out rows,"
             f" ef {seconds['ef_search']:.0f})\n"
         )

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molsig.index.arrays import integers, vectors_from_arrow, vectors_to_arrow
+from molsig.index.arrays import integers, integers_to_arrow, vectors_from_arrow, vectors_to_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,9 +71,9 @@ def _sum_of(
     order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
     names = keys["patient"].take(order).combine_chunks().dictionary_encode()
     names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
-    codes = names.indices.to_numpy()
+    codes = integers(names.indices)
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-    summed = np.add.reduceat(vectors[order.to_numpy()], starts, axis=0, dtype=np.float64)
+    summed = np.add.reduceat(vectors[integers(order)], starts, axis=0, dtype=np.float64)
     return names.dictionary, np.diff(np.r_[starts, len(codes)]), summed.astype(np.float32)
 
 
@@ -107,17 +107,17 @@ def refresh(
         same[same] = (stored_parts[found] == parts[same]) & (stored_vectors[found] == vectors[same]).all(axis=1)
         kept[places[same]] = True
         changed = ~same
-        fresh.append((names.filter(pa.array(changed)), parts[changed], vectors[changed]))
+        fresh.append((names.take(integers_to_arrow(np.flatnonzero(changed))), parts[changed], vectors[changed]))
     _delete(connection, stored_ids[~kept])
     for names, parts, vectors in fresh:
         if not len(names):
             continue
         rows = pa.table(
             {
-                "id": np.arange(next_id, next_id + len(names), dtype=np.int64),
+                "id": integers_to_arrow(np.arange(next_id, next_id + len(names))),
                 "patient": names,
-                "parts": parts,
-                "snapshot": np.full(len(names), snapshot, dtype=np.int64),
+                "parts": integers_to_arrow(parts),
+                "snapshot": integers_to_arrow(np.full(len(names), snapshot)),
                 "vector": vectors_to_arrow(vectors),
             }
         )
@@ -130,6 +130,6 @@ def refresh(
 
 def _delete(connection: duckdb.DuckDBPyConnection, ids: NDArray[np.int64]) -> None:
     if len(ids):
-        connection.register("gone", pa.table({"id": ids}))
+        connection.register("gone", pa.table({"id": integers_to_arrow(ids)}))
         connection.execute("DELETE FROM aggregates WHERE id IN (SELECT id FROM gone)")
         connection.unregister("gone")

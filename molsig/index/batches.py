@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from molsig.errors import InputError, UsageError
+from molsig.index.arrays import integers_to_arrow
 from molsig.types import DIM, SUM_SPACE, check_modality
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def lay_out(batch: Sequence[Encoded]) -> Incoming:
         columns["digest"] += encoded.digests
     _check_names(columns)
     rows = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-    rows = rows.add_column(0, "n", pa.array(np.arange(rows.num_rows, dtype=np.int64)))
+    rows = rows.add_column(0, "n", integers_to_arrow(np.arange(rows.num_rows)))
     parts = [np.asarray(encoded.vectors, dtype=np.float32) for encoded in batch]
     vectors = parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, DIM), np.float32), *parts])
     return Incoming(rows, vectors)

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from molsig.errors import InputError, UsageError
 from molsig.index import aggregates
-from molsig.index.arrays import vectors_to_arrow
+from molsig.index.arrays import booleans, integers, integers_to_arrow, vectors_to_arrow
 from molsig.index.batches import CommitResult, Conflict
 from molsig.index.connection import first, transaction
+from molsig.index.counters import counters, set_counters
 from molsig.index.faults import reached
 
 if TYPE_CHECKING:
@@ -64,25 +65,6 @@ def commit(connection: duckdb.DuckDBPyConnection, incoming: Incoming, *, replace
     )
 
 
-def counters(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """Return the commit counter and the next free row id."""
-    found = first(connection, "SELECT snapshot, next_id FROM state")
-    assert found is not None
-    return int(found[0]), int(found[1])
-
-
-def set_counters(connection: duckdb.DuckDBPyConnection, snapshot: int, next_id: int) -> None:
-    """Store the commit counter and the next free row id, inside the transaction they count."""
-    connection.execute("UPDATE state SET snapshot = ?, next_id = ?", [snapshot, next_id])
-
-
-def count_commit(connection: duckdb.DuckDBPyConnection) -> int:
-    """Count a commit that takes no row ids, inside its transaction, and return its number."""
-    snapshot, next_id = counters(connection)
-    set_counters(connection, snapshot + 1, next_id)
-    return snapshot + 1
-
-
 def _check_against_store(connection: duckdb.DuckDBPyConnection) -> None:
     moved = first(
         connection,
@@ -116,23 +98,27 @@ def _decide(connection: duckdb.DuckDBPyConnection, *, replace: bool) -> _Decisio
         " ON e.space = i.space AND e.sample = i.sample AND e.item = i.item"
         f" WINDOW w AS (PARTITION BY i.space, i.sample, i.item ORDER BY i.n {order}) ORDER BY i.n"
     ).to_arrow_table()
-    counts = rows["turn"].to_numpy() == 1
-    stored = ~rows["id"].is_null().to_numpy(zero_copy_only=False)
-    same = pc.equal(rows["digest"], rows["known"]).to_numpy(zero_copy_only=False)
+    counts = integers(rows["turn"]) == 1
+    stored = booleans(rows["id"].is_valid())
+    same = booleans(pc.equal(rows["digest"], rows["known"]))
     add = counts & ~stored
     anew = counts & stored & ~same if replace else np.zeros(len(counts), bool)
     differs = ~same & ~add & ~anew & (not replace)
-    told = rows.filter(pa.array(differs)).select(["space", "sample", "item", "known", "digest"]).to_pylist()
+    told = rows.take(_where(differs)).select(["space", "sample", "item", "known", "digest"]).to_pylist()
     conflicts = [Conflict(r["space"], r["sample"], r["item"], "record", r["known"], r["digest"]) for r in told]
     rekinded, kind_conflicts = _settle_kinds(connection, order, replace=replace)
     return _Decision(
         insert=np.flatnonzero(add | anew),
-        delete=rows["id"].filter(pa.array(anew)).to_numpy().astype(np.int64),
+        delete=integers(rows["id"].take(_where(anew))),
         rekinded=rekinded,
-        added=dict(Counter(rows["modality"].filter(pa.array(add)).to_pylist())),
+        added=dict(Counter(rows["modality"].take(_where(add)).to_pylist())),
         skipped=int(np.sum(~add & ~anew & ~differs)),
         conflicts=(*conflicts, *kind_conflicts),
     )
+
+
+def _where(mask: NDArray[np.bool_]) -> pa.Array:
+    return integers_to_arrow(np.flatnonzero(mask))
 
 
 def _settle_kinds(
@@ -160,13 +146,13 @@ def _write(connection: duckdb.DuckDBPyConnection, incoming: Incoming, decision: 
     snapshot, next_id = counters(connection)
     snapshot += 1
     everything = len(decision.insert) == incoming.rows.num_rows
-    chosen = incoming.rows if everything else incoming.rows.take(pa.array(decision.insert))
+    chosen = incoming.rows if everything else incoming.rows.take(integers_to_arrow(decision.insert))
     vectors = incoming.vectors if everything else incoming.vectors[decision.insert]
-    fresh = chosen.append_column("id", pa.array(np.arange(next_id, next_id + len(vectors), dtype=np.int64)))
+    fresh = chosen.append_column("id", integers_to_arrow(np.arange(next_id, next_id + len(vectors))))
     fresh = fresh.append_column("vector", vectors_to_arrow(vectors))
     touched = pa.chunked_array([*chosen["patient"].chunks, *decision.rekinded["patient"].chunks], pa.string()).unique()
     if len(decision.delete):
-        connection.register("gone", pa.table({"id": decision.delete}))
+        connection.register("gone", pa.table({"id": integers_to_arrow(decision.delete)}))
         connection.execute("DELETE FROM embeddings WHERE id IN (SELECT id FROM gone)")
         connection.unregister("gone")
     if decision.rekinded.num_rows:

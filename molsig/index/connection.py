@@ -78,8 +78,18 @@ class _ReadersWriter:
 
 _locks: dict[str, _ReadersWriter] = {}
 _locks_guard = threading.Lock()
+# Connections of one process share a database instance; one that is just being made or unmade is not fit to be joined.
+_opening = threading.Lock()
+
+
+def _forget_locks() -> None:
+    global _opening, _locks_guard
+    _locks.clear()
+    _opening, _locks_guard = threading.Lock(), threading.Lock()
+
+
 # A forked child inherits the locks in the state some other thread left them in; it starts with fresh ones.
-os.register_at_fork(after_in_child=_locks.clear)
+os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _lock_of(database: Path) -> _ReadersWriter:
@@ -105,7 +115,7 @@ def reading(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
             with _damage_told(database):
                 yield connection
         finally:
-            connection.close()
+            _close(connection)
 
 
 @contextmanager
@@ -120,7 +130,7 @@ def writing(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
             with _damage_told(database):
                 yield connection
         finally:
-            connection.close()
+            _close(connection)
 
 
 @contextmanager
@@ -185,7 +195,8 @@ def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.Duck
     problem = ""
     for pause in _pauses(patience):
         try:
-            return duckdb.connect(str(database), read_only=read_only, config=_CONFIG if read_only else _WRITING)
+            with _opening:
+                return duckdb.connect(str(database), read_only=read_only, config=_CONFIG if read_only else _WRITING)
         except duckdb.ConnectionException as error:
             problem = f"this process holds it open through another duckdb connection ({error})"
         except duckdb.Error as error:
@@ -196,6 +207,11 @@ def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.Duck
                 raise DamagedError(f"{database}: DuckDB cannot open it: {error}") from error
         time.sleep(pause)
     raise LockedError(f"{database.parent}: busy for {patience:g} s: {problem}")
+
+
+def _close(connection: duckdb.DuckDBPyConnection) -> None:
+    with _opening:
+        connection.close()
 
 
 @contextmanager

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LONGEST = 10_000
-DEEPEST = 100
 
 _TEMPLATE = "SELECT patient FROM cohort WHERE "
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -117,6 +116,8 @@ def select(where: str, columns: Mapping[str, str], read: Callable[[Sequence[str]
         statement = first(connection, "SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)])
         assert statement is not None
         found = connection.sql(statement[0]).to_arrow_table()
+    except RecursionError:
+        raise UsageError(f"the condition {where[:80]!r}... is nested too deeply") from None
     except duckdb.Error as error:
         raise UsageError(f"the condition {where!r} cannot be used: {_short(error)}") from error
     finally:
@@ -182,19 +183,17 @@ def _check(condition: Any, where: str, columns: Mapping[str, str]) -> list[str]:
     return list(used)
 
 
-def _expressions(part: Any, where: str, depth: int = 0) -> Iterator[dict[str, Any]]:
-    if depth > DEEPEST * 3:
-        raise UsageError(f"the condition {where[:80]!r}... is nested too deeply")
+def _expressions(part: Any, where: str) -> Iterator[dict[str, Any]]:
     if isinstance(part, dict):
         if "class" in part:
             yield part
         elif "node" in part or "statements" in part:
             raise UsageError(f"the condition {where!r} holds a statement, which is not allowed")
         for value in part.values():
-            yield from _expressions(value, where, depth + 1)
+            yield from _expressions(value, where)
     elif isinstance(part, list):
         for value in part:
-            yield from _expressions(value, where, depth + 1)
+            yield from _expressions(value, where)
 
 
 def _unknown(name: str, where: str, columns: Sequence[str]) -> str:

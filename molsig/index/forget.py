@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from molsig.errors import DamagedError, NotFoundError
-from molsig.index.commit import counters, set_counters
 from molsig.index.connection import alone, connect_to, first, transaction, writing
+from molsig.index.counters import counters, set_counters
 from molsig.index.faults import reached
 from molsig.index.manifest import sync_directory
 from molsig.index.schema import DATABASE

@@ -18,6 +18,7 @@ from molsig.errors import DamagedError, UsageError
 from molsig.index import hnsw
 from molsig.index.arrays import integers
 from molsig.index.connection import first
+from molsig.index.counters import counters
 from molsig.index.faults import reached
 from molsig.index.manifest import (
     MANIFEST,
@@ -129,11 +130,10 @@ def standing_of(connection: duckdb.DuckDBPyConnection, space: str) -> Standing |
     """Return what a generation of a space has to agree with, or None for a space that does not exist."""
     found = first(
         connection,
-        "SELECT (SELECT value FROM meta WHERE key = 'reference'), (SELECT snapshot FROM state), purged"
-        " FROM spaces WHERE space = ?",
+        "SELECT (SELECT value FROM meta WHERE key = 'reference'), purged FROM spaces WHERE space = ?",
         [space],
     )
-    return None if found is None else Standing(*found)
+    return None if found is None else Standing(found[0], counters(connection)[0], found[1])
 
 
 def unusable(info: GenerationInfo, standing: Standing | None) -> str | None:
@@ -168,11 +168,9 @@ def build(store: Store, space: str, *, seed: int = 0, progress: Progress = silen
     """Build and put in place the generation of a space, over all its rows."""
     with store.reading() as connection:
         ids = ids_of(connection, space)
-        found = first(
-            connection, "SELECT (SELECT value FROM meta WHERE key = 'reference'), snapshot, next_id FROM state"
-        )
-    assert found is not None
-    reference, snapshot, next_id = found
+        standing = standing_of(connection, space)
+        _, next_id = counters(connection)
+    assert standing is not None
     made = hnsw.build(ids, _taker(store, space, ids), seed=seed, step=f"index {space}", progress=progress)
     folder = folder_of(store.index_dir, space)
     folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +184,7 @@ def build(store: Store, space: str, *, seed: int = 0, progress: Progress = silen
     fresh.rename(final)
     sync_directory(folder)
     info = GenerationInfo(
-        reference=reference,
+        reference=standing.reference,
         space=space,
         generation=number,
         file=final.name,
@@ -194,7 +192,7 @@ def build(store: Store, space: str, *, seed: int = 0, progress: Progress = silen
         sha256=made.sha256,
         rows=made.rows,
         high_water=next_id - 1,
-        snapshot=snapshot,
+        snapshot=standing.snapshot,
         dims=DIM,
         method=hnsw.METHOD,
         m=hnsw.LINKS,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from molsig.errors import DamagedError, NotFoundError
-from molsig.index.arrays import integers, vectors_from_arrow
-from molsig.index.connection import first
+from molsig.errors import NotFoundError
+from molsig.index.arrays import integers, integers_to_arrow, vectors_from_arrow
+from molsig.index.counters import counters
 from molsig.index.manifest import generation_info
 from molsig.types import DIM, SUM_SPACE
 
@@ -65,10 +65,7 @@ class IngestRow:
 
 def snapshot_of(connection: duckdb.DuckDBPyConnection) -> int:
     """Return the commit counter of an open database."""
-    found = first(connection, "SELECT snapshot FROM state")
-    if found is None:
-        raise DamagedError("the database has lost its commit counter")
-    return int(found[0])
+    return counters(connection)[0]
 
 
 def spaces_of(connection: duckdb.DuckDBPyConnection, index_dir: Path) -> list[SpaceInfo]:
@@ -119,7 +116,7 @@ def vectors_of(
     if not len(unique):
         return wanted, np.empty((0, DIM), np.float32)
     # Ids grow with the file, so their range leaves most of it unread.
-    connection.register("wanted", pa.table({"id": unique}))
+    connection.register("wanted", pa.table({"id": integers_to_arrow(unique)}))
     rows = connection.sql(
         f"SELECT id, vector FROM {table} WHERE {condition} AND id BETWEEN ? AND ?"  # noqa: S608
         " AND id IN (SELECT id FROM wanted)",

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
 from molsig.index.approximate import PlacedGraph, search_graph
+from molsig.index.arrays import integers_to_arrow
 from molsig.index.exact import search_exact
 from molsig.index.generations import unusable
 from molsig.index.manifest import folder_of, read_manifest
@@ -282,7 +283,7 @@ class Searcher:
 
 def _hits(view: SpaceView, candidates: Candidates, k: int) -> tuple[RowHit, ...]:
     best = best_rows(candidates, view.codes, k)
-    rows = view.rows.take(pa.array(best.positions)).to_pylist()
+    rows = view.rows.take(integers_to_arrow(best.positions)).to_pylist()
     return tuple(
         RowHit(row["patient"], row["sample"], row["item"], float(score), row["id"])
         for row, score in zip(rows, best.scores, strict=True)

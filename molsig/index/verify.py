@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from molsig.errors import DamagedError, MissingExtraError, MolsigError
 from molsig.index.aggregates import sums
-from molsig.index.arrays import integers, vectors_from_arrow
+from molsig.index.arrays import integers, integers_to_arrow, vectors_from_arrow
 from molsig.index.batches import KINDS, LARGEST
+from molsig.index.counters import counters
 from molsig.index.exact import search_exact
 from molsig.index.generations import coverage, standing_of, unusable
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest, sha256_of
@@ -151,7 +152,7 @@ def _rows(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _vectors(connection: duckdb.DuckDBPyConnection) -> str:
-    last = connection.execute("SELECT next_id FROM state").fetchall()[0][0]
+    _, last = counters(connection)
     read = 0
     for table in ("embeddings", "aggregates"):
         for start in range(0, last, BLOCK_ROWS):
@@ -179,7 +180,7 @@ def _aggregates(connection: duckdb.DuckDBPyConnection) -> str:
     summed = 0
     wrong: list[str] = []
     for names, parts, vectors in sums(connection, patients):
-        connection.register("summed", pa.table({"patient": names, "place": np.arange(len(names))}))
+        connection.register("summed", pa.table({"patient": names, "place": integers_to_arrow(np.arange(len(names)))}))
         stored = connection.sql(
             "SELECT s.place AS place, a.parts AS parts, a.vector AS vector FROM summed s"
             " JOIN aggregates a ON a.patient = s.patient ORDER BY 1"
@@ -193,7 +194,7 @@ def _aggregates(connection: duckdb.DuckDBPyConnection) -> str:
         sound = np.zeros(len(names), bool)
         sound[places[same]] = True
         summed += len(names)
-        wrong += names.filter(pa.array(~sound)).to_pylist()
+        wrong += names.take(integers_to_arrow(np.flatnonzero(~sound))).to_pylist()
     count = connection.execute("SELECT count(*) FROM aggregates").fetchall()[0][0]
     if wrong:
         raise DamagedError(

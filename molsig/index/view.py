@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.errors import NotFoundError
-from molsig.index.arrays import integers
+from molsig.index.arrays import booleans, integers
 from molsig.index.generations import standing_of
 from molsig.index.reads import rows_of
 from molsig.index.scoring import lengths
@@ -75,7 +75,7 @@ class SpaceView:
             wanted[self._codes_of(exclude)] = False
             mask = wanted[self.codes]
         if kinds is not None:
-            of_kind = pc.is_in(self.rows["kind"], value_set=pa.array(list(kinds), pa.string())).to_numpy()
+            of_kind = booleans(pc.is_in(self.rows["kind"], value_set=pa.array(list(kinds), pa.string())))
             mask = of_kind if mask is None else mask & of_kind
         return None if mask is None or mask.all() else mask
 
@@ -125,7 +125,7 @@ class Vectors:
         return self._read(self.ids[positions])
 
     def subset(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the vectors at `positions` and their lengths; the last ones are kept for another query of their filter."""
+        """Return the vectors at `positions` and their lengths; the last ones are kept for the next query."""
         kept = self._subset
         if kept is None or not np.array_equal(kept[0], positions):
             vectors = self.take(positions)
@@ -173,8 +173,8 @@ def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     order = pc.sort_indices(encoded.dictionary)
     rank = np.empty(len(order), np.int32)
-    rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
-    codes = rank[encoded.indices.to_numpy()]
+    rank[integers(order)] = np.arange(len(order), dtype=np.int32)
+    codes = rank[integers(encoded.indices)]
     vectors = Vectors(store, space, ids, memory=memory, before=before.vectors if before else None)
     return SpaceView(standing, ids, encoded.dictionary.take(order), codes, rows, vectors)
 

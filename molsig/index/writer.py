@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from molsig.errors import UsageError
 from molsig.index import aggregates, attributes, forget, generations
 from molsig.index.batches import check_space, lay_out
-from molsig.index.commit import commit, count_commit, counters, set_counters
+from molsig.index.commit import commit
 from molsig.index.connection import first, transaction, writing
+from molsig.index.counters import count_commit, counters, set_counters
 from molsig.index.faults import reached
 from molsig.types import SUM_SPACE, check_modality, silent
 

@@ -1,0 +1,200 @@
+"""Index files: when they are built, what they promise, and that a damaged one never answers."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molsig.errors import DamagedError, NotFoundError, UsageError
+from molsig.index import generations, hnsw
+from molsig.index.manifest import MANIFEST, folder_of, read_manifest
+from molsig.index.search import Searcher
+from molsig.index.store import Store
+from molsig.index.verify import verify
+from molsig.types import DIM
+
+
+def names(count: int, prefix: str = "P") -> list[str]:
+    return [f"{prefix}{number:04d}" for number in range(count)]
+
+
+@pytest.fixture
+def built(store: Store, encoded) -> Store:
+    with store.writer("test") as writer:
+        writer.commit([encoded(names(300))])
+        writer.build_indexes()
+    return store
+
+
+def test_an_index_is_built_when_it_is_needed_and_not_before(built: Store, encoded) -> None:
+    with built.writer("test") as writer:
+        assert writer.build_indexes() == []
+        writer.commit([encoded(names(20, "Q"), seed=1)])
+        assert writer.build_indexes() == [], "a tail of 6 % is searched exactly"
+        writer.commit([encoded(names(20, "R"), seed=2)])
+        assert [info.space for info in writer.build_indexes()] == ["rna-test", "sum"]
+        assert [info.generation for info in writer.build_indexes(["sum"], force=True)] == [3]
+        with pytest.raises(UsageError, match="did you mean 'rna-test'"):
+            writer.build_indexes(["rna-tset"])
+        with pytest.raises(UsageError, match="method"):
+            writer.build_indexes(method="ivf")
+    assert sorted(path.name for path in folder_of(built.index_dir, "sum").iterdir()) == ["000003.faiss", MANIFEST]
+
+
+def test_a_generation_with_many_dead_rows_is_built_anew(built: Store, encoded) -> None:
+    with built.writer("test") as writer:
+        changed = encoded(names(30), seed=7, digest="new")
+        writer.commit([changed], replace=True)
+        info = read_manifest(built.index_dir, "rna-test")
+        with built.reading() as connection:
+            state = generations.coverage(info, generations.ids_of(connection, "rna-test"))
+        assert (state.rows, state.tail, state.dead) == (300, 30, 30)
+        assert "gone" in generations.why_build(built, "rna-test")
+        assert {info.space for info in writer.build_indexes()} == {"rna-test", "sum"}
+
+
+def test_the_manifest_tells_what_was_built(built: Store) -> None:
+    info = built.spaces()[0].generation
+    assert (info.rows, info.dims, info.method, info.m, info.ef_construction) == (300, DIM, "hnsw-fp16", 32, 200)
+    assert info.recall >= 0.99
+    assert info.recall_queries == 30
+    assert info.snapshot == built.snapshot()
+    path = folder_of(built.index_dir, "rna-test") / info.file
+    assert path.stat().st_size == info.size
+    graph = hnsw.load(path, info.size, info.sha256)
+    np.testing.assert_array_equal(np.sort(graph.ids), built.rows("rna-test")["id"].to_numpy())
+
+
+def test_the_measured_recall_is_that_of_rows_the_graph_has_not_seen() -> None:
+    random_ = np.random.default_rng(0)
+    centres = random_.standard_normal((40, 24)) @ random_.standard_normal((24, DIM))
+    vectors = (centres[random_.integers(0, 40, 4_000)] + 3 * random_.standard_normal((4_000, DIM))).astype(np.float32)
+    ids = np.arange(10, 8_010, 2)
+    told: list[tuple[int, int | None]] = []
+    built = hnsw.build(
+        ids, lambda some: vectors[(some - 10) // 2], progress=lambda step, done, total: told.append((done, total))
+    )
+    assert built.queries == 400
+    assert built.recall >= hnsw.TARGET_RECALL or built.ef_search == hnsw.EF_LADDER[-1]
+    assert told[0] == (0, 4_000)
+    assert told[-1] == (4_000, 4_000)
+
+
+def test_a_space_of_equal_vectors_is_searched_right(store: Store, encoded) -> None:
+    same = np.tile(np.arange(DIM, dtype=np.float32), (400, 1))
+    same[:3] = np.eye(3, DIM)
+    with store.writer("test") as writer:
+        writer.commit([encoded(names(400), vectors=same)])
+        writer.build_indexes()
+    hits = Searcher(store).search("rna-test", same[5:6], 4, method="hnsw").hits[0]
+    assert [hit.score for hit in hits] == [1.0] * 4
+
+
+@pytest.mark.parametrize("what", ["index", "manifest"])
+def test_a_flipped_bit_is_never_answered_from(built: Store, what: str) -> None:
+    """Of every flip: verify tells it, the search says so and is exact, the next writer mends it."""
+    info = read_manifest(built.index_dir, "rna-test")
+    folder = folder_of(built.index_dir, "rna-test")
+    path = folder / (info.file if what == "index" else MANIFEST)
+    sound = path.read_bytes()
+    query = built.vectors("rna-test")[1][:2]
+    expected = Searcher(built).search("rna-test", query, 5, method="exact").hits
+    chance = random.Random(0)
+    for _ in range(8):
+        damaged = bytearray(sound)
+        damaged[chance.randrange(len(sound))] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        assert not next(check for check in verify(built) if check.name == "index rna-test").ok
+        result = Searcher(built).search("rna-test", query, 5, method="hnsw")
+        assert result.method == "exact"
+        assert "exact search used" in result.notes[0]
+        assert result.hits == expected
+    with built.writer("test") as writer:
+        assert [info.space for info in writer.build_indexes()] == ["rna-test"]
+    assert all(check.ok for check in verify(built))
+    assert Searcher(built).search("rna-test", query, 5, method="hnsw").method == "hnsw"
+
+
+def test_what_a_dead_writer_left_is_cleaned(built: Store) -> None:
+    folder = folder_of(built.index_dir, "rna-test")
+    (folder / "000009.faiss.new").write_bytes(b"half")
+    (folder / "000008.faiss").write_bytes(b"whole, without a manifest")
+    (folder / f"{MANIFEST}.new").write_text("{}")
+    (built.index_dir / "gone-space").mkdir()
+    (built.index_dir / "gone-space" / "000001.faiss").write_bytes(b"x")
+    (built.path / "reference.duckdb.new").write_bytes(b"half a compaction")
+    assert next(check.detail for check in verify(built) if check.name == "index files").startswith("4 left")
+    with built.writer("test"):
+        pass
+    assert sorted(path.name for path in folder.iterdir()) == ["000001.faiss", MANIFEST]
+    assert not (built.index_dir / "gone-space").exists()
+    assert not (built.path / "reference.duckdb.new").exists()
+
+
+def test_an_index_of_another_reference_or_time_is_not_used(built: Store, encoded, tmp_path: Path) -> None:
+    other = Store.create(tmp_path / "other.molsig")
+    with other.writer("test") as writer:
+        writer.commit([encoded(names(300), seed=3)])
+    shutil.copytree(built.index_dir, other.index_dir, dirs_exist_ok=True)
+    query = other.vectors("rna-test")[1][:1]
+    result = Searcher(other).search("rna-test", query, 1, method="hnsw")
+    assert "another reference" in result.notes[0]
+    assert result.hits[0][0].patient == "P0000"
+    assert [check.detail for check in verify(other) if not check.ok]
+
+    copy = shutil.copy(built.database, tmp_path / "old.duckdb")
+    with built.writer("test") as writer:
+        writer.commit([encoded(names(300, "Q"), seed=1)])
+        writer.build_indexes()
+    shutil.copy(copy, built.database)
+    assert "put back from a copy" in Searcher(built).search("rna-test", query, 1, method="hnsw").notes[0]
+
+
+def test_forget_leaves_nothing_behind(built: Store, encoded) -> None:
+    second = encoded(["P0007", "P0008"], modality="mutation", seed=4)
+    with built.writer("test") as writer:
+        writer.commit([second])
+        writer.build_indexes()
+        writer.record_ingest("digest", {}, [])
+        vector = built.embeddings_of("P0007")[1]
+        with pytest.raises(NotFoundError, match="'X', 'Y'"):
+            writer.forget(["P0001", "X", "Y"])
+        assert "P0001" in built.patient_ids()
+        result = writer.forget(["P0007", "P0009"], compact=True)
+    assert (result.patients, result.samples, result.embeddings) == (2, 2, 3)
+    assert result.spaces == ("mutation-test", "rna-test")
+    assert not built.has_ingest("digest"), "the same files may bring the patient back"
+    for path in built.path.rglob("*"):
+        if path.is_file():
+            raw = path.read_bytes()
+            assert b"P0007" not in raw, path
+            assert not any(row.tobytes()[:64] in raw for row in vector), path
+    for info in built.spaces():
+        graph = hnsw.load(
+            folder_of(built.index_dir, info.space) / info.generation.file, info.generation.size, info.generation.sha256
+        )
+        assert np.isin(graph.ids, built.rows(info.space)["id"].to_numpy()).all()
+    assert all(check.ok for check in verify(built))
+    with built.writer("test") as writer:
+        assert writer.commit([encoded(["P0007"])]).added == {"rna": 1}
+
+
+def test_everyone_can_be_forgotten(built: Store) -> None:
+    with built.writer("test") as writer:
+        writer.forget(built.patient_ids(), compact=True)
+    assert built.spaces() == []
+    assert list(built.index_dir.iterdir()) == []
+    assert all(check.ok for check in verify(built))
+
+
+def test_a_manifest_of_another_shape_is_damaged(built: Store) -> None:
+    path = folder_of(built.index_dir, "sum") / MANIFEST
+    for text in ("", "[]", "null", "{}", '{"format": 1}', json.dumps({"checksum": "x", "format": 1}), "\xff"):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(DamagedError, match="damaged manifest"):
+            read_manifest(built.index_dir, "sum")
