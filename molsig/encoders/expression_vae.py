@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HIDDEN = 512
-NOISE = 0.5
+NOISE = 0.2
 """Standard deviation sigma of p(x|z), in units of each gene's own standard deviation."""
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HIDDEN = 512
 EPOCHS = 50
-BETA = 0.1
+BETA = 0.3
 """Final weight of the KL term."""
 
 

@@ -11,7 +11,7 @@ import pytest
 from molsig.encoders import encoder as encoder_module
 from molsig.encoders import features as features_module
 from molsig.encoders.encoder import fit_encoder
-from molsig.encoders.features import ABSENT, CONSTANT, SILENT, STEADY, choose_features
+from molsig.encoders.features import ABSENT, CONSTANT, SILENT, STEADY, WELL_EXPRESSED, choose_features
 from molsig.errors import CoverageError, InputError, UsageError
 from molsig.types import ContractReport, TextSet
 
@@ -185,14 +185,24 @@ def test_features_that_groups_lack_are_dropped(expression: FeatureMatrix) -> Non
     assert choose_features(shift(replace(expression, scale="raw"), expression.values * 0.01))["G5"] == "encoded"
 
 
-def test_the_most_variable_features_are_kept(expression: FeatureMatrix, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "MOST_FEATURES", 50)
-    uses = choose_features(expression)
-    spread = expression.values.std(axis=0)
-    kept = [i for i, use in enumerate(uses.values()) if use == "encoded"]
-    assert len(kept) == 50
+def test_well_expressed_then_variable_features_are_kept(
+    expression: FeatureMatrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread, mean = expression.values.std(axis=0), expression.values.mean(axis=0)
+    well = set(np.flatnonzero(mean >= WELL_EXPRESSED).tolist())
+    for most in (50, len(well) + 10):
+        monkeypatch.setattr(features_module, "MOST_FEATURES", most)
+        uses = choose_features(expression)
+        kept = {i for i, use in enumerate(uses.values()) if use == "encoded"}
+        assert len(kept) == most
+        assert list(uses.values()).count(STEADY) == 200 - most
+        for group in (well, set(range(200)) - well):
+            left_out = [spread[i] for i in group - kept]
+            assert not left_out or not group & kept or min(spread[i] for i in group & kept) >= max(left_out)
+        assert kept <= well or well <= kept
+    raw = choose_features(replace(expression, scale="raw"))
+    kept = [i for i, use in enumerate(raw.values()) if use == "encoded"]
     assert spread[kept].min() >= np.delete(spread, kept).max()
-    assert list(uses.values()).count(STEADY) == 150
 
 
 def test_wild_values_are_refused_or_bounded(rna: Encoder, expression: FeatureMatrix) -> None:
