@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 20_000
 """Rows summed at a time (60 MB of float32); a patient is never split."""
 
+SHORT_RUN = 16
+"""Up to this many rows of a patient are summed for all patients together; more (tiles) patient by patient."""
+
 # The rows an aggregate sums, stated once: `verify` recomputes from the same rows.
 SUMMED = (
     "FROM embeddings e JOIN samples s ON s.sample = e.sample JOIN spaces p ON p.space = e.space"
@@ -73,8 +76,22 @@ def _sum_of(
     names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
     codes = integers(names.indices)
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
-    summed = np.add.reduceat(vectors[integers(order)], starts, axis=0, dtype=np.float64)
-    return names.dictionary, np.diff(np.r_[starts, len(codes)]), summed.astype(np.float32)
+    parts = np.diff(np.r_[starts, len(codes)])
+    return names.dictionary, parts, _add_up(vectors, integers(order), starts, parts)
+
+
+def _add_up(
+    vectors: NDArray[np.float32], order: NDArray[np.int64], starts: NDArray[np.int64], parts: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Sum runs of `parts` rows from `starts` in `order`; how a run is summed depends on its length alone."""
+    total = vectors[order[starts]].astype(np.float64)
+    short = parts <= SHORT_RUN
+    for turn in range(1, int(parts[short].max(initial=1))):
+        runs = np.flatnonzero(short & (parts > turn))
+        total[runs] += vectors[order[starts[runs] + turn]]
+    for run in np.flatnonzero(~short):
+        total[run] = vectors[order[starts[run] : starts[run] + parts[run]]].sum(axis=0, dtype=np.float64)
+    return total.astype(np.float32)
 
 
 def refresh(

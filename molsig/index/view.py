@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from molsig.errors import NotFoundError
 from molsig.index.arrays import booleans, integers
 from molsig.index.generations import standing_of
-from molsig.index.reads import rows_of
+from molsig.index.reads import rows_of, vectors_of
 from molsig.index.scoring import lengths
 from molsig.types import DIM
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
 
 ROW_BYTES = 4 * DIM
+AT_ONCE = 20_000
+"""Vectors of a space up to this long are read together with its rows."""
+
 # Reading a row by its id costs about this many times as much as reading it with all the others.
 _SCATTERED = 20
 
@@ -96,12 +99,21 @@ class Vectors:
     ----------
     memory
         Bytes that may be held; a longer space is always read in parts.
+    matrix
+        All of them, where they were read already.
     before
         Vectors of an earlier view of the space, whose rows need not be read again.
     """
 
     def __init__(
-        self, store: Store, space: str, ids: NDArray[np.int64], *, memory: int, before: Vectors | None = None
+        self,
+        store: Store,
+        space: str,
+        ids: NDArray[np.int64],
+        *,
+        memory: int,
+        matrix: NDArray[np.float32] | None = None,
+        before: Vectors | None = None,
     ) -> None:
         self._store = store
         self._space = space
@@ -109,7 +121,7 @@ class Vectors:
         self.fits = len(ids) * ROW_BYTES <= memory
         self._lock = threading.Lock()
         self._asked = 0
-        self._matrix: NDArray[np.float32] | None = None
+        self._matrix = matrix
         self._lengths: NDArray[np.float32] | None = None
         self._subset: tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]] | None = None
         if before is not None and before._matrix is not None and self.fits:
@@ -168,6 +180,9 @@ def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None
         if before is not None and before.standing == standing:
             return before
         rows = rows_of(connection, space)
+        # A short space is searched exactly, so its vectors are wanted at once; reading them here spares opening again.
+        read = before is None and rows.num_rows <= AT_ONCE and rows.num_rows * ROW_BYTES <= memory
+        matrix = vectors_of(connection, space)[1] if read else None
     ids = integers(rows["id"])
     encoded = rows["patient"].combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
@@ -175,7 +190,7 @@ def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None
     rank = np.empty(len(order), np.int32)
     rank[integers(order)] = np.arange(len(order), dtype=np.int32)
     codes = rank[integers(encoded.indices)]
-    vectors = Vectors(store, space, ids, memory=memory, before=before.vectors if before else None)
+    vectors = Vectors(store, space, ids, memory=memory, matrix=matrix, before=before.vectors if before else None)
     return SpaceView(standing, ids, encoded.dictionary.take(order), codes, rows, vectors)
 
 

@@ -355,3 +355,23 @@ def test_a_huge_or_oddly_typed_vector_is_handled(store: Store) -> None:
         strided = np.zeros((768, 1), np.float64).T + 0.5
         writer.commit([Encoded("rna", "r", samples, ("",), strided, ("d",))])
     assert store.vectors("r")[1].dtype == np.float32
+
+
+def test_sums_of_many_and_few_rows_are_right(store: Store) -> None:
+    """Patients with a handful of rows and one with hundreds of tiles, committed in pieces."""
+    random = np.random.default_rng(4)
+    counts = {"A": 1, "B": 5, "C": 16, "D": 17, "E": 300}
+    expected = {}
+    with store.writer("test") as writer:
+        for patient, count in counts.items():
+            vectors = random.standard_normal((count, 768), dtype=np.float32)
+            expected[patient] = vectors.astype(np.float64).sum(axis=0)
+            for part in (slice(None, None, 2), slice(1, None, 2)):
+                items = tuple(f"{item:03d}" for item in range(count))[part]
+                samples = (SampleId(f"{patient}-01", patient),) * len(items)
+                writer.commit([Encoded("tile", "tiles", samples, items, vectors[part], items)])
+    rows = store.rows(SUM_SPACE)["patient"].to_pylist()
+    assert sorted(rows) == sorted(counts)
+    for patient, vector in zip(rows, store.vectors(SUM_SPACE)[1], strict=True):
+        np.testing.assert_allclose(vector, expected[patient], atol=1e-4)
+    assert {info.space: info.rows for info in store.spaces()} == {"tiles": 339, "sum": 5}
