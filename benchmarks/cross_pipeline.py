@@ -5,15 +5,20 @@ encoder is fitted on one file; each shared specimen is then encoded from the oth
 own vector among all of the first file's. Reported in both directions for each alignment the encoder offers, next to
 plain correlation of standardised genes without and with the means of the whole query cohort taken off (the second is
 not available to a single new patient).
+
+The reader brings whole transcriptomes to one depth. To see what the alignment does by itself, the queries are also
+asked at a twentieth of that depth, and the counts per kilobase of exon, which is what TPM and FPKM do to them.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import gzip
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +56,20 @@ def read_pipelines(data: Path) -> tuple[FeatureMatrix, FeatureMatrix]:
         read_expression(data / "tcga" / "rna_20531genes_rsem.tsv.gz", genes=genes),
         read_expression(data / "tcga" / "rna_56537genes_counts.tsv.gz", genes=genes),
     )
+
+
+def rescaled(records: FeatureMatrix, factor: NDArray[np.float64] | float) -> FeatureMatrix:
+    """The same samples with every linear value times a factor, one for all genes or one each."""
+    values = np.log2((np.exp2(records.values.astype(np.float64)) - 1) * factor + 1)
+    return replace(records, values=values.astype(np.float32))
+
+
+def per_kilobase(records: FeatureMatrix, gene_table: Path) -> NDArray[np.float64]:
+    """1,000 / exonic length of each gene; the middle length where the table does not know the gene."""
+    with gzip.open(gene_table, "rt", newline="") as file:
+        length = {row["symbol"]: float(row["exonic_length"]) for row in csv.DictReader(file, delimiter="\t")}
+    middle = float(np.median(list(length.values())))
+    return np.array([1000 / length.get(name, middle) for name in records.features])
 
 
 def self_retrieval(gallery: Encoded, queries: Encoded) -> Found:
@@ -107,6 +126,7 @@ def main() -> None:
         rows.append({"method": method, "direction": direction, **asdict(found), "seconds": round(seconds, 1), **more})
         print(f"{method}, {direction}: {found}", file=sys.stderr, flush=True)
 
+    per_length = rescaled(counts, per_kilobase(counts, options.data / "genes_ensembl105.tsv.gz"))
     for direction, gallery, queries in (("counts in rsem", rsem, counts), ("rsem in counts", counts, rsem)):
         tell("correlation", direction, correlation(gallery, queries, aligned=False, centred=False))
         tell("correlation, query cohort centred", direction, correlation(gallery, queries, aligned=False, centred=True))
@@ -119,12 +139,18 @@ def main() -> None:
                 report = encoder.contract(queries)
                 seconds = time.perf_counter() - start
                 tell(f"VAE, {method}", direction, found, seconds, seed=seed, matched=report.matched)
+                others = {"a twentieth": rescaled(queries, 0.05)} | (
+                    {"per kilobase": per_length} if queries is counts else {}
+                )
+                for how, changed in others.items():
+                    found = self_retrieval(encoder.encode(gallery), encoder.encode(changed))
+                    tell(f"VAE, {method}; queries {how}", direction, found, seed=seed)
     if options.json:
         print(json.dumps({"shared": rows[0]["shared"], "rows": rows}, indent=1))
         return
-    print(f"{'method':36}{'direction':18}{'specimens':>10}{'found first':>13}{'margin':>9}{'s':>7}")
+    print(f"{'method':40}{'direction':18}{'specimens':>10}{'found first':>13}{'margin':>9}{'s':>7}")
     for row in rows:
-        line = f"{row['method']!s:36}{row['direction']!s:18}{row['shared']:>10}{row['top1']:>13.4f}"
+        line = f"{row['method']!s:40}{row['direction']!s:18}{row['shared']:>10}{row['top1']:>13.4f}"
         print(f"{line}{row['margin']:>9.3f}{row['seconds']:>7}")
 
 

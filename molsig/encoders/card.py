@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CARD_FORMAT = 1
 
+_REMEDY = "Restore it from a backup or fit the encoder again"
+
 _OUTSIDE_IDENTITY = ("created", "molsig_version", "device", "inputs", "hash")
 
 
@@ -108,13 +110,13 @@ class Card:
             ) from None
         content, checksum = (content.get("card"), content.get("sha256")) if isinstance(content, dict) else (None, None)
         if not isinstance(content, dict):
-            raise DamagedError(f"{place} is not a card. Restore it from a backup or fit the encoder again")
+            raise DamagedError(f"{place} is not a card. {_REMEDY}")
         if isinstance(content.get("format"), int) and content["format"] > CARD_FORMAT:
             raise DamagedError(f"{place} has card format {content['format']}; this molsig reads up to {CARD_FORMAT}")
         _check_fields(content, place)
         card = cls(**content)
         if checksum != _checksum(content) or card.identity() != card.hash or card.to_bytes() != data:
-            raise DamagedError(f"{place} is not as it was written. Restore it from a backup or fit the encoder again")
+            raise DamagedError(f"{place} is not as it was written. {_REMEDY}")
         return card
 
 
@@ -128,13 +130,13 @@ def _checksum(content: Mapping[str, Any]) -> str:
 def _check_fields(content: Mapping[str, Any], place: Path) -> None:
     names = {one.name for one in fields(Card)}
     if odd := names.symmetric_difference(content):
-        raise DamagedError(f"{place}: missing or unknown fields: {', '.join(sorted(odd))}")
+        raise DamagedError(f"{place}: missing or unknown fields: {', '.join(sorted(odd))}. {_REMEDY}")
     for one in fields(Card):
         expected = _JSON_TYPES[str(one.type).partition("[")[0]]
         value: Any = content[one.name]
         if not isinstance(value, expected) or isinstance(value, bool):
-            raise DamagedError(f"{place}: field {one.name!r} is not of type {expected.__name__}")
+            raise DamagedError(f"{place}: field {one.name!r} is not of type {expected.__name__}. {_REMEDY}")
         if isinstance(value, dict) and one.name in {"dropped", "files", "inputs"}:
             kind = int if one.name == "dropped" else str
             if not all(isinstance(item, kind) for item in value.values()):
-                raise DamagedError(f"{place}: a value of {one.name!r} is not of type {kind.__name__}")
+                raise DamagedError(f"{place}: a value of {one.name!r} is not of type {kind.__name__}. {_REMEDY}")

@@ -7,6 +7,7 @@ before something is fitted or encoded: a contract or a digest needs numpy only.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,6 +221,7 @@ def fit_encoder(
     include_silent: bool = False,
     validation_groups: Sequence[str] | None = None,
     alignment: Alignment | None = None,
+    inputs: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Encoder:
     """Fit an encoder to a cohort: an expression VAE to a matrix, a mutation VAE to mutations.
@@ -241,6 +243,8 @@ def fit_encoder(
         One label per sample, such as the submitting site, whose samples are held back together; patients by default.
     alignment
         How samples are aligned to the encoder's reference profile (matrices only); by default `choose_alignment`.
+    inputs
+        SHA-256 of the input files by name, for the card.
 
     Returns
     -------
@@ -254,6 +258,23 @@ def fit_encoder(
     MolsigError
         Training diverged.
     """
+    encoder = _fit(records, seed, epochs, device, include_silent, validation_groups, alignment, progress)
+    if inputs:
+        contents = encoder._contents
+        encoder._contents = replace(contents, card=replace(contents.card, inputs=dict(inputs)))
+    return encoder
+
+
+def _fit(
+    records: Records,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    include_silent: bool,
+    validation_groups: Sequence[str] | None,
+    alignment: Alignment | None,
+    progress: Progress,
+) -> Encoder:
     if isinstance(records, MutationSet):
         from molsig.encoders.mutation import fit_mutation
 

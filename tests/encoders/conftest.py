@@ -66,12 +66,12 @@ def kinds_of(n: int) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def expression() -> FeatureMatrix:
-    """150 samples, 200 genes; each type lifts 20 genes by 1.5 under a noise of 1, at depths that differ fourfold."""
+    """150 samples, 200 genes; each type lifts 20 genes by 2 under a noise of 1, at depths that differ fourfold."""
     rng = np.random.default_rng(7)
     n = 150
     base = rng.uniform(3, 12, 200)
     programme = rng.random((TYPES, 200)) < 0.1
-    values = base + 1.5 * programme[kinds_of(n)] + rng.normal(0, 1, (n, 200)) + rng.uniform(-1, 1, (n, 1))
+    values = base + 2 * programme[kinds_of(n)] + rng.normal(0, 1, (n, 200)) + rng.uniform(-1, 1, (n, 1))
     return matrix(values.clip(0))
 
 

@@ -109,6 +109,14 @@ def test_cards_round_trip_and_name_no_patient(rna: Encoder, saved: Path) -> None
         assert b"P001" not in (saved / name).read_bytes()
 
 
+def test_the_card_keeps_the_digests_of_the_input(expression: FeatureMatrix, tmp_path: Path) -> None:
+    encoder = fit_encoder(expression, epochs=1, device="cpu", inputs={"cohort.tsv": "ab" * 32})
+    encoder.save(tmp_path)
+    loaded = load_encoder(tmp_path)
+    assert loaded.card.inputs == {"cohort.tsv": "ab" * 32}
+    assert loaded.space == fit_encoder(expression, epochs=1, device="cpu").space
+
+
 def test_date_and_machine_are_not_part_of_the_identity(rna: Encoder) -> None:
     assert replace(rna.card, created="1999-01-01", device="cuda").identity() == rna.card.identity()
     assert replace(rna.card, seed=1).identity() != rna.card.identity()

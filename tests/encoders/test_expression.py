@@ -31,7 +31,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def test_types_are_found_and_noise_is_not(
     rna: Encoder, expression: FeatureMatrix, nearest_agree: Callable[[np.ndarray, np.ndarray], float]
 ) -> None:
-    assert nearest_agree(rna.encode(expression).vectors, kinds_of(150)) > 0.8
+    assert nearest_agree(rna.encode(expression).vectors, kinds_of(150)) > 0.85
     noise = np.random.default_rng(0).normal(6, 1, expression.values.shape)
     lost = fit_encoder(matrix(noise), epochs=5, device="cpu").encode(matrix(noise)).vectors
     assert nearest_agree(lost, kinds_of(150)) < 0.4
@@ -103,7 +103,7 @@ def test_size_factors_take_off_depth_only(expression: FeatureMatrix) -> None:
     np.testing.assert_allclose(deeper, plain, atol=1e-4)
     unaligned = fit_encoder(expression, epochs=2, device="cpu", alignment="none")
     deeper = unaligned.encode(shift(expression, expression.values + 1.5)).vectors
-    assert cosines(deeper, unaligned.encode(expression).vectors).max() < 0.9
+    assert cosines(deeper, unaligned.encode(expression).vectors).mean() < 0.7
 
 
 def test_scattered_gaps_move_a_vector_little(rna: Encoder, expression: FeatureMatrix) -> None:
