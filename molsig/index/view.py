@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molsig.errors import NotFoundError
+from molsig.errors import DamagedError, NotFoundError
 from molsig.index.arrays import booleans, integers
 from molsig.index.generations import standing_of
 from molsig.index.reads import rows_of, vectors_of
@@ -182,8 +182,10 @@ def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None
         rows = rows_of(connection, space)
         # A short space is searched exactly, so its vectors are wanted at once; reading them here spares opening again.
         read = before is None and rows.num_rows <= AT_ONCE and rows.num_rows * ROW_BYTES <= memory
-        matrix = vectors_of(connection, space)[1] if read else None
+        held, matrix = vectors_of(connection, space) if read else (None, None)
     ids = integers(rows["id"])
+    if held is not None and not np.array_equal(held, ids):
+        raise DamagedError(f"{store.path}: space {space!r} has vectors without their sample")
     encoded = rows["patient"].combine_chunks().dictionary_encode()
     encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
     order = pc.sort_indices(encoded.dictionary)
