@@ -38,6 +38,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _WRITING = {**_CONFIG, "force_compression": "uncompressed"}
 
 
+_DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
+
+
 class _ReadersWriter:
     """A lock that many readers share and a writer has alone; a waiting writer goes before new readers."""
 
@@ -218,13 +221,11 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
 def _damage_told(database: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        duckdb.IOException,
-        duckdb.InternalException,
-        duckdb.FatalException,
-        duckdb.SerializationException,
-    ) as error:
-        raise DamagedError(f"{database}: DuckDB cannot read or write it: {error}") from error
+    except duckdb.Error as error:
+        # A checksum that does not match comes as the root of DuckDB's exceptions, what it has a name for as another.
+        if type(error) is duckdb.Error or isinstance(error, _DAMAGE):
+            raise DamagedError(f"{database}: DuckDB cannot read or write it: {error}") from error
+        raise
 
 
 def _pauses(patience: float) -> Iterator[float]:
