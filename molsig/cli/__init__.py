@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 
@@ -11,6 +12,10 @@ def main() -> None:
 
     0 done, 1 nothing found, 2 usage, 3 bad input, 4 damaged or locked reference. Tracebacks are shown with `--debug`.
     """
+    # Typer ends with 1, "nothing found" here, when the reader of our output goes away; the usual way is to die quietly
+    # of the signal, as `molsig query ... | head` expects. Windows has no such signal.
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     from molsig.cli.app import app
     from molsig.errors import MolsigError
 
@@ -29,10 +34,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(4)
-    except BrokenPipeError:
-        # The reader of our output went away, as `molsig query ... | head` does. Nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         # A full disk or a missing permission: the system's own words name the file.
         if os.environ.get("MOLSIG_DEBUG"):

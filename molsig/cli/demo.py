@@ -24,7 +24,7 @@ def demo(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to keep the simulated files and the reference; a new folder.")
     ] = None,
-    patients: Annotated[int, typer.Option("--patients", min=80, max=20_000, help="Simulated patients.")] = 400,
+    patients: Annotated[int, typer.Option("--patients", min=200, max=20_000, help="Simulated patients.")] = 400,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same cohort.")] = 0,
     json: options.Json = False,
 ) -> None:

@@ -22,10 +22,12 @@ def ingest(
     mutations: options.Mutations = None,
     mirna: options.Mirna = None,
     matrix: options.Matrix = None,
+    matrix_scale: options.MatrixScale = None,
     clinical: Annotated[Path | None, typer.Option("--clinical", help="Patient columns: TSV, CSV or Parquet.")] = None,
     reports: options.Reports = None,
     vectors: options.Vectors = None,
     vector_ids: options.VectorIds = None,
+    vector_encoder: options.VectorEncoder = None,
     reduce: options.Reduce = None,
     genes: options.Genes = None,
     samples: options.SampleTable = None,
@@ -60,10 +62,12 @@ def ingest(
         mutations=mutations,
         mirna=mirna,
         matrix=matrix,
+        matrix_scale=matrix_scale,
         clinical=clinical,
         reports=reports,
         vectors=vectors,
         vector_ids=vector_ids,
+        vector_encoder=vector_encoder,
         reduce=reduce,
         genes=genes,
         samples=samples,
@@ -104,9 +108,12 @@ def show(report: IngestReport) -> None:
         print(f"Nothing to do: these very files are in the reference already ({report.seconds:.1f} s).")
     else:
         added = ", ".join(f"{n:,} {modality}" for modality, n in report.added.items()) or "no"
+        if report.replaced:
+            added += f", {report.replaced:,} in the place of others"
         print(
             f"Stored {added} vectors; {report.skipped:,} were there already. "
-            f"{report.seconds:.1f} s, {report.peak_mb:,.0f} MB at most"
+            + "".join(f"Patient columns: {n:,} {what}. " for what, n in report.columns.items() if n)
+            + f"{report.seconds:.1f} s, {report.peak_mb:,.0f} MB at most"
             + (f", encoders on {report.device}." if report.device else ".")
         )
 

@@ -10,7 +10,7 @@ import typer
 from molsig.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from molsig.ingest.cohort import Cohort
 
@@ -42,6 +42,14 @@ VectorIds = Annotated[
     list[str] | None,
     typer.Option("--vector-ids", help="Sample ids of an NPY file, one a line: MODALITY=FILE. Repeatable."),
 ]
+VectorEncoder = Annotated[
+    list[str] | None,
+    typer.Option("--vector-encoder", help="Name of the encoder the vectors are of: MODALITY=NAME. Repeatable."),
+]
+MatrixScale = Annotated[
+    list[str] | None,
+    typer.Option("--matrix-scale", help="Scale of a matrix, raw for centred values: MODALITY=SCALE. Repeatable."),
+]
 Reduce = Annotated[
     list[str] | None,
     typer.Option("--reduce", help="How to bring vectors of more than 768 down: MODALITY=first|last|random."),
@@ -68,10 +76,12 @@ def cohort_of(
     mutations: Path | None = None,
     mirna: Path | None = None,
     matrix: Sequence[str] | None = None,
+    matrix_scale: Sequence[str] | None = None,
     clinical: Path | None = None,
     reports: Path | None = None,
     vectors: Sequence[str] | None = None,
     vector_ids: Sequence[str] | None = None,
+    vector_encoder: Sequence[str] | None = None,
     reduce: Sequence[str] | None = None,
     genes: Path | None = None,
     samples: Path | None = None,
@@ -79,16 +89,30 @@ def cohort_of(
     """Build the cohort from the flags, or read it from the file given instead of them."""
     from molsig.ingest.cohort import Cohort, read_cohort
 
-    flags = (rna, mutations, mirna, matrix, clinical, reports, vectors, vector_ids, reduce, genes, samples)
+    flags = (
+        rna,
+        mutations,
+        mirna,
+        matrix,
+        matrix_scale,
+        clinical,
+        reports,
+        vectors,
+        vector_ids,
+        reduce,
+        genes,
+        samples,
+    )
     if cohort is not None:
         if any(flags):
             raise UsageError("--cohort stands instead of the file flags: give one or the other")
         return read_cohort(cohort)
-    ids, ways = _pairs("--vector-ids", vector_ids), _pairs("--reduce", reduce)
     files = _pairs("--vectors", vectors)
-    for flag, named in (("--vector-ids", ids), ("--reduce", ways)):
-        for modality in named.keys() - files.keys():
-            raise UsageError(f"{flag} {modality}=...: there is no --vectors {modality}=FILE")
+    ids = _extras("--vector-ids", vector_ids, "--vectors", files)
+    names = _extras("--vector-encoder", vector_encoder, "--vectors", files)
+    ways = _extras("--reduce", reduce, "--vectors", files)
+    measured = _pairs("--matrix", matrix)
+    scales = _extras("--matrix-scale", matrix_scale, "--matrix", measured)
     return Cohort.of(
         rna=rna,
         rna_options={
@@ -96,18 +120,30 @@ def cohort_of(
         },
         mutations=mutations,
         mirna=mirna,
-        matrices={modality: Path(path) for modality, path in _pairs("--matrix", matrix).items()},
+        matrices={
+            modality: {"path": Path(path)} | ({"scale": scales[modality]} if modality in scales else {})
+            for modality, path in measured.items()
+        },
         patients=clinical,
         reports=reports,
         vectors={
             modality: {"path": Path(path)}
             | ({"ids": Path(ids[modality])} if modality in ids else {})
+            | ({"encoder": names[modality]} if modality in names else {})
             | ({"reduce": ways[modality]} if modality in ways else {})
             for modality, path in files.items()
         },
         genes=genes,
         sample_table=samples,
     )
+
+
+def _extras(flag: str, given: Sequence[str] | None, of: str, files: Mapping[str, str]) -> dict[str, str]:
+    """Pairs that say more of files that another flag names."""
+    pairs = _pairs(flag, given)
+    for modality in pairs.keys() - files.keys():
+        raise UsageError(f"{flag} {modality}=...: there is no {of} {modality}=FILE")
+    return pairs
 
 
 def _pairs(flag: str, given: Sequence[str] | None) -> dict[str, str]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from molsig.retrieval.answer import Answer
 
+ENDINGS = (".json", ".csv", ".parquet", ".html")
+"""What answers can be written as."""
+
 SHOWN_COLUMNS = 6
 """Patient columns a terminal table shows when the user names none."""
 
@@ -54,6 +57,8 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
     fixed = {"rank", "patient", "sample", "score"}
     hidden = {"query"} | ({"sample"} if all(r["sample"] in (None, r["patient"]) for r in rows) else set())
     attributes = [name for name in (rows[0] if rows else {}) if name not in fixed | {"query"} and name[:4] != "cos_"]
+    if unknown := [name for name in columns or () if answer.hits and name not in attributes]:
+        raise UsageError(f"--columns {unknown[0]}: there is no such patient column; there are {', '.join(attributes)}")
     shown = list(columns) if columns is not None else _most_telling(attributes, answer)
     table = [
         {name: value for name, value in row.items() if name not in hidden and (name not in attributes or name in shown)}
@@ -72,8 +77,16 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
     print(f"  {plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}\n")
 
 
+def check_target(path: Path) -> None:
+    """Raise `UsageError`, before any work is done, for a file that cannot be written when it is."""
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--output {path}: give a name ending in {', '.join(ENDINGS)}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+
+
 def save(answers: Sequence[Answer], path: Path) -> None:
-    """Write answers in the format that the ending of `path` names: .json .csv .parquet .html."""
+    """Write answers in the format that the ending of `path` names, one of `ENDINGS`."""
     ending = path.suffix.lower()
     if ending == ".json":
         from molsig.retrieval.answer import documents
@@ -83,19 +96,17 @@ def save(answers: Sequence[Answer], path: Path) -> None:
         from molsig.retrieval.answer import page
 
         path.write_text(page(answers), encoding="utf-8")
-    elif ending in {".csv", ".parquet"}:
+    else:
         import pyarrow as pa
         from pyarrow import csv, parquet
 
         rows = [row for answer in answers for row in answer.rows()]
-        names = list(dict.fromkeys(name for row in rows for name in row))
+        names = list(dict.fromkeys(name for row in rows for name in row)) or ["query", "rank", "patient", "score"]
         table = pa.table({name: [row.get(name) for row in rows] for name in names})
         if ending == ".csv":
             csv.write_csv(table, path)
         else:
             parquet.write_table(table, path)
-    else:
-        raise UsageError(f"--output {path}: give a name ending in .json, .csv, .parquet or .html")
 
 
 def _most_telling(attributes: Sequence[str], answer: Answer) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from molsig.cli import options
-from molsig.cli.output import note, print_answer, print_json, save
+from molsig.cli.output import check_target, note, print_answer, print_json, save
 from molsig.cli.progress import progress_bar
 from molsig.cli.quick import keep_pandas_out
 from molsig.errors import UsageError
@@ -21,8 +21,10 @@ def query(
     mutations: options.Mutations = None,
     mirna: options.Mirna = None,
     matrix: options.Matrix = None,
+    matrix_scale: options.MatrixScale = None,
     vectors: options.Vectors = None,
     vector_ids: options.VectorIds = None,
+    vector_encoder: options.VectorEncoder = None,
     reduce: options.Reduce = None,
     genes: options.Genes = None,
     samples: options.SampleTable = None,
@@ -70,8 +72,10 @@ def query(
         raise UsageError(
             "give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --vectors)"
         )
-    if output is not None and output.suffix.lower() not in {".json", ".csv", ".parquet", ".html"}:
-        raise UsageError(f"--output {output}: give a name ending in .json, .csv, .parquet or .html")
+    if output is not None:
+        check_target(output)
+    if patient and (genes or samples or vector_ids or vector_encoder or reduce or matrix_scale or exclude_self):
+        raise UsageError("--genes, --samples, --vector-..., --matrix-scale, --reduce and --exclude-self go with files")
     if patient:
         keep_pandas_out()
     stored = Reference.open(reference)
@@ -95,8 +99,10 @@ def query(
             mutations=mutations,
             mirna=mirna,
             matrix=matrix,
+            matrix_scale=matrix_scale,
             vectors=vectors,
             vector_ids=vector_ids,
+            vector_encoder=vector_encoder,
             reduce=reduce,
             genes=genes,
             samples=samples,

@@ -47,6 +47,8 @@ class PatientChange:
     ----------
     new, changed, unchanged
         Patients by what became of their columns.
+    conflicts
+        Patients for whom a value differs from the stored one, which was kept.
     columns_added
         Names of columns that did not exist.
     widened
@@ -58,6 +60,7 @@ class PatientChange:
     unchanged: int = 0
     columns_added: tuple[str, ...] = ()
     widened: tuple[tuple[str, str, str], ...] = ()
+    conflicts: int = 0
 
 
 def quoted(name: str) -> str:
@@ -137,19 +140,19 @@ def check_table(table: pa.Table) -> pa.Table:
     return table.set_column(table.column_names.index("patient"), "patient", patients)
 
 
-def upsert(connection: duckdb.DuckDBPyConnection, table: pa.Table) -> PatientChange:
+def upsert(connection: duckdb.DuckDBPyConnection, table: pa.Table, *, replace: bool) -> PatientChange:
     """Merge a checked patient table into the stored columns, inside the caller's transaction.
 
     The wide table is written anew: DuckDB does not mix changes of a table's columns and of its rows in one transaction.
     """
     connection.register("incoming", table)
     try:
-        return _upsert(connection)
+        return _upsert(connection, replace=replace)
     finally:
         connection.unregister("incoming")
 
 
-def _upsert(connection: duckdb.DuckDBPyConnection) -> PatientChange:
+def _upsert(connection: duckdb.DuckDBPyConnection, *, replace: bool) -> PatientChange:
     stored = _stored(connection)
     given = _given(connection)
     spelled = {folded(name): name for name in stored}
@@ -169,27 +172,40 @@ def _upsert(connection: duckdb.DuckDBPyConnection) -> PatientChange:
         if kind != target[name] and _has_value(connection, name)
     )
 
+    for name, before_kind, now in widened:
+        if now == "text" and not replace:
+            raise InputError(
+                f"the column is stored as {before_kind} and the table has other text in it",
+                column=name,
+                hint="Mend the table, name the column otherwise, or replace the stored values with --replace",
+            )
+
     def cast(name: str) -> str:
         return f"CAST({_without_nan(f'i.{quoted(name)}', given[name])} AS {target[spelled.get(folded(name), name)]})"
 
-    merged, differs = [], []
+    merged, filled, differs = [], [], []
     from_incoming = {spelled.get(folded(name), name): cast(name) for name in given}
     for name, kind in target.items():
         before = f"CAST(a.{quoted(name)} AS {kind})" if name in stored else "NULL"
         if name in from_incoming:
-            merged.append(f"coalesce({from_incoming[name]}, {before}) AS {quoted(name)}")
-            differs.append(f"({from_incoming[name]} IS NOT NULL AND {from_incoming[name]} IS DISTINCT FROM {before})")
+            incoming = from_incoming[name]
+            first_choice = (incoming, before) if replace else (before, incoming)
+            merged.append(f"coalesce({', '.join(first_choice)}) AS {quoted(name)}")
+            filled.append(f"({incoming} IS NOT NULL AND {before} IS NULL)")
+            differs.append(f"({incoming} <> {before})")
         else:
             merged.append(f"{before} AS {quoted(name)}")
     counts = first(
         connection,
         "SELECT count(*) FILTER (a.patient IS NULL),"  # noqa: S608
+        f" count(*) FILTER (a.patient IS NOT NULL AND ({' OR '.join(filled + differs * replace) or 'false'})),"
         f" count(*) FILTER (a.patient IS NOT NULL AND ({' OR '.join(differs) or 'false'})), count(*)"
         " FROM incoming i LEFT JOIN attributes a ON a.patient = i.patient",
     )
     assert counts is not None
-    new, changed, rows = counts
-    change = PatientChange(new, changed, rows - new - changed, added, widened)
+    new, changed, differing, rows = counts
+    conflicts = 0 if replace else differing
+    change = PatientChange(new, changed, rows - new - changed, added, widened, conflicts)
     if new or changed or target != stored:
         chosen = "".join(f", {column}" for column in merged)
         connection.execute(

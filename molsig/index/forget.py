@@ -45,7 +45,8 @@ class ForgetResult:
 def delete(database: Path, patients: Sequence[str], *, compact: bool) -> ForgetResult:
     """Delete patients and everything that is theirs from the truth.
 
-    Finished ingests no longer count as done afterwards, so that the same files can bring the patients back.
+    The list of finished ingests goes with them: a file may be called after its patient, and the same files have to be
+    able to bring the patients back.
 
     Raises
     ------
@@ -71,6 +72,7 @@ def delete(database: Path, patients: Sequence[str], *, compact: bool) -> ForgetR
             for table in ("embeddings", "aggregates", "samples", "attributes", "patients"):
                 gone = first(connection, f"DELETE FROM {table} WHERE patient IN (SELECT patient FROM asked)")  # noqa: S608
                 counts[table] = int(gone[0]) if gone else 0
+            connection.execute("DELETE FROM ingests")
             # The sum is always marked: it is what tells when something was last forgotten.
             connection.execute(
                 "UPDATE spaces SET purged = ? WHERE space IN (SELECT unnest(?))", [snapshot + 1, [*affected, SUM_SPACE]]

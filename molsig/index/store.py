@@ -198,23 +198,28 @@ class Store:
         with self.reading() as connection:
             return vectors_of(connection, space, ids)
 
-    def embeddings_of(self, patient: str) -> tuple[pa.Table, NDArray[np.float32]]:
-        """Return a patient's rows as (id, space, modality, sample, kind, item) and their vectors, float32 (n, 768).
+    def embeddings_of(self, patients: str | Sequence[str]) -> tuple[pa.Table, NDArray[np.float32]]:
+        """Return patients' rows as (id, space, modality, patient, sample, kind, item) and vectors, float32 (n, 768).
 
         Raises
         ------
         NotFoundError
-            No such patient.
+            A patient is not stored.
         """
+        asked = [patients] if isinstance(patients, str) else list(dict.fromkeys(patients))
         with self.reading() as connection:
-            known = first(connection, "SELECT count(*) FROM patients WHERE patient = ?", [patient])
-            if not known or not known[0]:
-                raise NotFoundError(f"{self.path}: no patient {patient!r}{near(patient, self._patients(connection))}")
+            known = connection.execute(
+                "SELECT patient FROM patients WHERE patient IN (SELECT unnest(?::VARCHAR[]))", [asked]
+            ).fetchall()
+            if unknown := sorted(set(asked) - {patient for (patient,) in known}):
+                close = near(unknown[0], self._patients(connection))
+                raise NotFoundError(f"{self.path}: no patient {', '.join(map(repr, unknown))}{close}")
             rows = connection.sql(
-                "SELECT e.id AS id, e.space AS space, p.modality AS modality, e.sample AS sample, s.kind AS kind,"
-                " e.item AS item, e.vector AS vector FROM embeddings e JOIN samples s ON s.sample = e.sample"
-                " JOIN spaces p ON p.space = e.space WHERE e.patient = ? ORDER BY e.id",
-                params=[patient],
+                "SELECT e.id AS id, e.space AS space, p.modality AS modality, e.patient AS patient, e.sample AS sample,"
+                " s.kind AS kind, e.item AS item, e.vector AS vector FROM embeddings e JOIN samples s"
+                " ON s.sample = e.sample JOIN spaces p ON p.space = e.space"
+                " WHERE e.patient IN (SELECT unnest(?::VARCHAR[])) ORDER BY e.id",
+                params=[asked],
             ).to_arrow_table()
         return rows.drop_columns(["vector"]), vectors_from_arrow(rows["vector"])
 

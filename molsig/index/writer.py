@@ -57,20 +57,22 @@ class Writer:
         with writing(self.store.database) as connection:
             return commit(connection, incoming, replace=replace)
 
-    def put_patients(self, table: pa.Table) -> PatientChange:
+    def put_patients(self, table: pa.Table, *, replace: bool = False) -> PatientChange:
         """Merge a patient table (a column `patient`, one row each, and any other columns) into what is stored.
 
-        New columns are added, a null overwrites nothing, and a column whose type no longer holds every value is
-        widened.
+        New columns are added and missing values filled in. A value that differs from the stored one is kept as stored
+        and told as a conflict, unless `replace` is set; a null overwrites nothing. A column whose type no longer holds
+        every value is widened, to text only where `replace` is set.
 
         Raises
         ------
         InputError
-            No `patient` column, an empty or repeated patient, or column names SQL cannot tell apart.
+            No `patient` column, an empty or repeated patient, column names SQL cannot tell apart, or text in a column
+            of numbers or dates.
         """
         checked = attributes.check_table(table)
         with writing(self.store.database) as connection, transaction(connection):
-            change = attributes.upsert(connection, checked)
+            change = attributes.upsert(connection, checked, replace=replace)
             connection.register("incoming", checked.select(["patient"]))
             connection.execute(
                 "INSERT INTO patients SELECT patient, (SELECT snapshot + 1 FROM state) FROM incoming"
@@ -116,12 +118,17 @@ class Writer:
             connection.unregister("incoming")
             count_commit(connection)
 
-    def record_ingest(self, digest: str, summary: Mapping[str, Any], files: Sequence[str]) -> None:
-        """Note that an ingest is finished, so that the same inputs are recognised the next time."""
+    def record_ingest(
+        self, digest: str, summary: Mapping[str, Any], files: Sequence[str], *, supersedes: bool = False
+    ) -> None:
+        """Note that an ingest is finished, so that the same inputs are recognised the next time.
+
+        With `supersedes` it replaced stored values, so that none of the earlier ones counts as done any more.
+        """
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         with writing(self.store.database) as connection, transaction(connection):
             snapshot = count_commit(connection)
-            connection.execute("DELETE FROM ingests WHERE digest = ?", [digest])
+            connection.execute("DELETE FROM ingests WHERE digest = ? OR ?", [digest, supersedes])
             connection.execute(
                 "INSERT INTO ingests VALUES (?, ?, ?, ?, ?)",
                 [digest, json.dumps(summary, sort_keys=True), json.dumps(list(files)), finished, snapshot],

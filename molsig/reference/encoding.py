@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.errors import NotFoundError
+from molsig.errors import NotFoundError, UsageError
 from molsig.index.manifest import sync_directory
 from molsig.types import Encoded, VectorSet
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molsig.index.writer import Writer
     from molsig.ingest.cohort import Cohort
     from molsig.ingest.genes import GeneMap
-    from molsig.types import Records
+    from molsig.types import PatientTable, Records
 
 
 class ReadyVectors:
@@ -120,3 +120,15 @@ def gene_map(store: Store | None, cohort: Cohort) -> GeneMap | None:
         return read_gene_map(cohort.genes)
     table = None if store is None else store.genes()
     return None if table is None else GeneMap.from_table(table)
+
+
+def unique_modalities(records: Iterable[Records | PatientTable]) -> None:
+    """Raise `UsageError` where two files give the same modality."""
+    seen: dict[str, str] = {}
+    for one in records:
+        modality = one.report.modality
+        if modality in seen:
+            raise UsageError(
+                f"{modality} is given twice, by {seen[modality]} and {one.report.file}: give them one by one"
+            )
+        seen[modality] = one.report.file

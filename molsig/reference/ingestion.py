@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from molsig.errors import UsageError
+from molsig.index.attributes import PatientChange
+from molsig.index.schema import DATABASE
 from molsig.index.store import Store
 from molsig.ingest.cohort import digest_source, load
-from molsig.reference.encoding import ReadyVectors, gene_map, install_encoder, load_encoders
+from molsig.reference.encoding import ReadyVectors, gene_map, install_encoder, load_encoders, unique_modalities
 from molsig.types import FeatureMatrix, MutationSet, PatientTable, TextSet, VectorSet, silent
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class IngestReport:
         What each reader understood.
     encoders
         Space that each modality was encoded into.
+    columns
+        Patients whose columns are new, changed and unchanged.
     """
 
     patients: int = 0
@@ -64,6 +68,7 @@ class IngestReport:
     contracts: tuple[ContractReport, ...] = ()
     warnings: tuple[str, ...] = ()
     encoders: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The stable shape of `--json`."""
@@ -94,12 +99,14 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     start = time.perf_counter()
     if not cohort.all_sources():
         raise UsageError("nothing to ingest: name at least one file")
-    store = Store.open(path) if path.exists() else None
+    # A folder without the database is new, foreign, or what a killed creation left: `Store.create` tells which.
+    store = Store.open(path) if (path / DATABASE).exists() else None
     digest = _digest(cohort, options)
     if store is not None and not options.dry_run and store.has_ingest(digest):
         with store.writer("ingest", progress=progress) as writer:
             writer.build_indexes(progress=progress)
-        return _timed(start, IngestReport(unchanged=True))
+        patients = next((done.summary["patients"] for done in store.ingests() if done.digest == digest), 0)
+        return _timed(start, IngestReport(patients=patients, unchanged=True))
 
     genes = gene_map(store, cohort)
     modal: list[FeatureMatrix | MutationSet | VectorSet] = []
@@ -121,7 +128,7 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
                 f"{source.path}: this version has no sentence encoder for reports. Check the file with --dry-run, or "
                 "bring vectors of a model of your own: --vectors report=FILE"
             )
-    _unique_modalities(modal)
+    unique_modalities(modal)
     encoders = {} if store is None else load_encoders(store, [one.modality for one in modal], options.device)
     for one in modal:
         known = isinstance(one, FeatureMatrix | MutationSet) and one.modality in encoders
@@ -139,25 +146,34 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     with store.writer("ingest", progress=progress) as writer:
         if genes is not None and cohort.genes is not None:
             writer.put_genes(genes.table)
-        if table is not None:
-            writer.put_patients(table.table)
+        change = PatientChange() if table is None else writer.put_patients(table.table, replace=options.replace)
         sources = [_encoder(store, writer, one, encoders, options, progress) for one in modal]
         report = _commit(store, writer, modal, sources, options, progress, report)
         writer.build_indexes(progress=progress)
-        summary = {key: value for key, value in asdict(report).items() if key not in {"contracts", "warnings"}}
-        writer.record_ingest(digest, summary, [source.path.name for source in cohort.all_sources()])
+        report = _timed(start, _with_columns(report, change))
+        # What was left out has to be tried again, and what was replaced is no longer what earlier files said.
+        if not report.conflicts:
+            summary = {key: value for key, value in asdict(report).items() if key not in {"contracts", "warnings"}}
+            files = [source.path.name for source in cohort.all_sources()]
+            writer.record_ingest(digest, summary, files, supersedes=options.replace)
         writer.checkpoint()
     return _timed(start, report)
 
 
-def _unique_modalities(modal: Sequence[FeatureMatrix | MutationSet | VectorSet]) -> None:
-    seen: dict[str, str] = {}
-    for one in modal:
-        if one.modality in seen:
-            raise UsageError(
-                f"{one.modality} is given twice, by {seen[one.modality]} and {one.report.file}: ingest them one by one"
-            )
-        seen[one.modality] = one.report.file
+def _with_columns(report: IngestReport, change: PatientChange) -> IngestReport:
+    """Add what became of the patient columns."""
+    warnings = report.warnings
+    if change.conflicts:
+        warnings += (
+            f"{change.conflicts:,} patients have other values in their columns than those stored, which were kept. "
+            "Give --replace to take the new ones",
+        )
+    return replace(
+        report,
+        columns={"new": change.new, "changed": change.changed, "unchanged": change.unchanged},
+        conflicts=report.conflicts + change.conflicts,
+        warnings=warnings,
+    )
 
 
 def _encoder(

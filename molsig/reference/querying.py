@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molsig.errors import NotFoundError, UsageError
-from molsig.retrieval.find import TUMOUR_KINDS, Query
+from molsig.retrieval.find import TUMOUR_KINDS, Query, check_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
@@ -16,35 +19,47 @@ if TYPE_CHECKING:
 
 
 def stored_queries(store: Store, patients: Sequence[str], modalities: Sequence[str] | None, kind: str) -> list[Query]:
-    """Queries made of what is stored of each patient, who is left out of their own answer."""
-    return [_stored_query(store, patient, modalities, kind) for patient in patients]
+    """Queries made of what is stored of each patient, who is left out of their own answer.
 
-
-def _stored_query(store: Store, patient: str, modalities: Sequence[str] | None, kind: str) -> Query:
-    table, vectors = store.embeddings_of(patient)
-    if table.num_rows == 0:
-        raise NotFoundError(f"{patient} has patient columns but no vector: none of its assays has been ingested")
-    normal = kind == "normal" or (kind == "auto" and set(table["kind"].to_pylist()) == {"normal"})
-    kinds = ("normal",) if normal else TUMOUR_KINDS if kind in {"auto", "any"} else (kind,)
+    A patient is asked about by their tumour samples; by their normal ones if they have no other, or if `kind` is
+    ``normal``. Any other `kind` chooses what is searched, not what is asked.
+    """
+    check_kind(kind)
+    known = {info.modality for info in store.spaces()}
+    for modality in modalities or ():
+        if modality not in known:
+            raise UsageError(f"--modality {modality}: nothing of it is stored; there are {', '.join(sorted(known))}")
+    table, vectors = store.embeddings_of(patients)
     rows: dict[str, list[int]] = {}
-    spaces: dict[str, str] = {}
-    for row, (modality, space, sample_kind) in enumerate(
-        zip(table["modality"].to_pylist(), table["space"].to_pylist(), table["kind"].to_pylist(), strict=True)
-    ):
-        if sample_kind in kinds and (modalities is None or modality in modalities):
-            rows.setdefault(modality, []).append(row)
-            spaces[modality] = space
+    for row, patient in enumerate(table["patient"].to_pylist()):
+        rows.setdefault(patient, []).append(row)
+    held = table.to_pylist()
+    return [_stored_query(patient, held, rows.get(patient, []), vectors, modalities, kind) for patient in patients]
+
+
+def _stored_query(
+    patient: str,
+    held: list[dict[str, str]],
+    rows: list[int],
+    vectors: NDArray[np.float32],
+    modalities: Sequence[str] | None,
+    kind: str,
+) -> Query:
     if not rows:
-        held = ", ".join(
-            sorted(
-                {f"{m} ({k})" for m, k in zip(table["modality"].to_pylist(), table["kind"].to_pylist(), strict=True)}
-            )
-        )
-        raise NotFoundError(f"{patient} has no vector of what was asked for; stored: {held}")
+        raise NotFoundError(f"{patient} has patient columns but no vector: none of its assays has been ingested")
+    normal = kind == "normal" or all(held[row]["kind"] == "normal" for row in rows)
+    kinds = ("normal",) if normal else TUMOUR_KINDS
+    chosen: dict[str, list[int]] = {}
+    for row in rows:
+        if held[row]["kind"] in kinds and (modalities is None or held[row]["modality"] in modalities):
+            chosen.setdefault(held[row]["modality"], []).append(row)
+    if not chosen:
+        stored = ", ".join(sorted({f"{held[row]['modality']} ({held[row]['kind']})" for row in rows}))
+        raise NotFoundError(f"{patient} has no vector of what was asked for; stored: {stored}")
     return Query(
         name=patient,
-        vectors={modality: vectors[chosen] for modality, chosen in rows.items()},
-        spaces=spaces,
+        vectors={modality: vectors[some] for modality, some in chosen.items()},
+        spaces={modality: held[some[0]]["space"] for modality, some in chosen.items()},
         normal=normal,
         exclude=(patient,),
     )
@@ -66,14 +81,15 @@ def file_queries(
     modalities are to be joined.
     """
     from molsig.ingest.cohort import load
-    from molsig.reference.encoding import ReadyVectors, encoder_for, gene_map, load_encoders
+    from molsig.reference.encoding import ReadyVectors, encoder_for, gene_map, load_encoders, unique_modalities
     from molsig.types import FeatureMatrix, MutationSet, VectorSet
 
     genes = gene_map(store, cohort)
     sources = [one for one in cohort.sources() if modalities is None or one.modality in modalities]
     records = [load(source, genes=genes, progress=progress) for source in sources]
     if not records:
-        raise UsageError("no file to query with: name one of --rna, --mutations, --mirna, --vectors")
+        raise UsageError("no file to query with: name one of --rna, --mutations, --mirna, --matrix, --vectors")
+    unique_modalities(records)
     encoders = load_encoders(store, [one.modality for one in sources], device)
     encoded: list[Encoded] = []
     for one in records:

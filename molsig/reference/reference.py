@@ -127,7 +127,7 @@ class Reference:
 
     def query_many(
         self,
-        patients: Sequence[str],
+        patients: str | Sequence[str],
         *,
         k: int = 10,
         where: str | None = None,
@@ -170,7 +170,7 @@ class Reference:
         from molsig.reference.querying import stored_queries
         from molsig.retrieval.find import find
 
-        queries = stored_queries(self._store, patients, _names(modality), kind)
+        queries = stored_queries(self._store, _names(patients) or (), _names(modality), kind)
         return find(
             self._store,
             self._searcher,
@@ -258,10 +258,12 @@ class Reference:
 
         return verify(self._store)
 
-    def forget(self, patients: Sequence[str], *, compact: bool = False, progress: Progress = silent) -> dict[str, Any]:
+    def forget(
+        self, patients: str | Sequence[str], *, compact: bool = False, progress: Progress = silent
+    ) -> dict[str, Any]:
         """Remove patients; with `compact` the database is rewritten so that freed blocks hold nothing of them."""
         with self._store.writer("forget", progress=progress) as writer:
-            result = writer.forget(patients, compact=compact)
+            result = writer.forget(_names(patients) or (), compact=compact)
         return {"patients": result.patients, "vectors": result.embeddings, "compacted": result.compacted}
 
     def build_indexes(self, *, force: bool = False, progress: Progress = silent) -> list[dict[str, Any]]:

@@ -80,14 +80,16 @@ def find(
     UsageError
         An unknown column, fusion or kind.
     """
+    if k < 1:
+        raise UsageError(f"--k {k}: at least 1 neighbour is needed")
     if fusion not in FUSIONS:
         raise UsageError(f"--fusion {fusion}: choose one of {', '.join(FUSIONS)}")
+    check_kind(kind)
     columns = list(dict.fromkeys(votes))
-    unknown = [column for column in columns if column not in store.columns()]
-    if unknown:
-        raise UsageError(
-            f"--vote {unknown[0]}: there is no such patient column; there are {', '.join(store.columns())}"
-        )
+    known = store.columns() if columns else {}
+    for column in columns:
+        if column not in known:
+            raise UsageError(f"--vote {column}: there is no such patient column; there are {', '.join(known)}")
     allowed = None
     if where is not None:
         allowed = store.select_patients(where)
@@ -96,9 +98,19 @@ def find(
 
     routes: dict[tuple[str, str, tuple[str, ...] | None], list[int]] = {}
     for position, query in enumerate(queries):
-        space, chosen = _route(query, fusion)
+        space, chosen = _route(query, fusion, kind)
         kinds = None if space == SUM_SPACE else _kinds(query, kind)
         routes.setdefault((space, chosen, kinds), []).append(position)
+    active = (
+        {info.space for info in store.spaces() if info.active} if any(s == SUM_SPACE for s, *_ in routes) else set()
+    )
+    for query in queries:
+        for modality, space in query.spaces.items() if active else ():
+            if space not in active:
+                raise UsageError(
+                    f"{query.name}: its {modality} vectors are of the space {space}, which is not part of the stored sums "
+                    f"(they hold {', '.join(sorted(active))})"
+                )
     found: dict[int, _Found] = {}
     for (space, chosen, kinds), positions in routes.items():
         targets = np.stack([aggregate(queries[p].vectors.values()) for p in positions])
@@ -107,7 +119,7 @@ def find(
         result = searcher.search(space, targets, k + spare, patients=allowed, kinds=kinds, method=method)
         for row, position in enumerate(positions):
             kept = [hit for hit in result.hits[row] if hit.patient not in queries[position].exclude]
-            found[position] = _Found(kept[:k], result, chosen)
+            found[position] = _Found(kept[:k], result, chosen, kinds)
 
     # One look at the store for all answers: their hits' columns and vectors.
     patients = sorted({hit.patient for one in found.values() for hit in one.hits})
@@ -124,15 +136,33 @@ class _Found:
     hits: Sequence[RowHit]
     result: SearchResult
     fusion: str
+    kinds: tuple[str, ...] | None
 
 
-def _route(query: Query, fusion: str) -> tuple[str, str]:
+def _check_summable(store: Store, queries: Sequence[Query]) -> None:
+    """Raise `UsageError` for vectors of a space that the stored sums have no part in: their cosine means nothing."""
+    active = {info.space for info in store.spaces() if info.active}
+    for query in queries:
+        for modality, space in query.spaces.items():
+            if space not in active:
+                raise UsageError(
+                    f"{query.name}: its {modality} vectors are of the space {space}, which is not in the stored sums "
+                    f"(they hold {', '.join(sorted(active))})"
+                )
+
+
+def _route(query: Query, fusion: str, kind: str) -> tuple[str, str]:
     """The space a query is searched in, and the fusion that makes it so."""
     chosen = fusion if fusion != "auto" else ("single" if len(query.vectors) == 1 else "sum")
     if chosen == "sum":
         if query.normal:
             raise UsageError(
-                f"{query.name} is normal tissue and summed aggregates hold tumours: choose one of its modalities with "
+                f"{query.name} is normal tissue and summed aggregates hold tumours: leave out --fusion sum and choose "
+                f"one of its modalities with --modality ({', '.join(query.vectors)})"
+            )
+        if kind not in ("auto", "any"):
+            raise UsageError(
+                f"--kind {kind}: summed aggregates hold all kinds of tumour samples together; choose one modality with "
                 f"--modality ({', '.join(query.vectors)})"
             )
         return SUM_SPACE, chosen
@@ -148,9 +178,13 @@ def _kinds(query: Query, kind: str) -> tuple[str, ...] | None:
         return None
     if kind == "auto":
         return ("normal",) if query.normal else TUMOUR_KINDS
-    if kind not in (*TUMOUR_KINDS, "normal"):
-        raise UsageError(f"--kind {kind}: choose auto, any, normal, {', '.join(TUMOUR_KINDS)}")
     return (kind,)
+
+
+def check_kind(kind: str) -> None:
+    """Raise `UsageError` unless `kind` says which samples to search."""
+    if kind not in ("auto", "any", "normal", *TUMOUR_KINDS):
+        raise UsageError(f"--kind {kind}: choose auto, any, normal, {', '.join(TUMOUR_KINDS)}")
 
 
 def _answer(
@@ -176,7 +210,14 @@ def _answer(
         for rank, hit in enumerate(found.hits, 1)
     )
     result = found.result
-    normal = ("normal tissue, compared with normal samples; --kind any compares with all",) if query.normal else ()
+    said = list(query.notes)
+    if query.normal and found.kinds == ("normal",):
+        said.append("normal tissue, compared with normal samples; --kind any compares with all")
+    if strangers := sum(not hit.modalities for hit in hits):
+        said.append(
+            f"{strangers} hits share no modality with the query: their sums point the same way by length alone; "
+            "--modality asks one modality on its own"
+        )
     return Answer(
         query=query.name,
         modalities=tuple(query.vectors),
@@ -191,5 +232,5 @@ def _answer(
             snapshot=result.snapshot,
             reason=result.reason,
         ),
-        notes=(*query.notes, *normal, *result.notes),
+        notes=(*said, *result.notes),
     )

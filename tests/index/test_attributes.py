@@ -13,7 +13,7 @@ from molsig.index.store import Store
 
 def put(store: Store, **columns: object):
     with store.writer("test") as writer:
-        return writer.put_patients(pa.table(columns))
+        return writer.put_patients(pa.table(columns), replace=True)
 
 
 def values(store: Store, column: str) -> list[object]:

@@ -144,6 +144,50 @@ def test_other_values_of_a_stored_sample_are_a_conflict_unless_replaced(
     assert reference.query("P01", modality="tile", k=5).hits != before.hits
 
 
+def test_one_name_is_one_patient_and_not_its_letters(reference: molsig.Reference, tmp_path: Path) -> None:
+    names = ["A", "B", "AB"]
+    file = write_vectors(tmp_path / "letters.parquet", np.random.default_rng(2).standard_normal((3, DIM)), names)
+    reference.ingest(vectors={"tile": file})
+    assert [answer.query for answer in reference.query_many("AB")] == ["AB"]
+    assert reference.forget("AB")["patients"] == 1
+    assert reference.query("A", k=1).hits
+    assert reference.query("B", k=1).hits
+
+
+def test_what_was_replaced_since_is_ingested_again(reference: molsig.Reference, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    first, second = (write_vectors(tmp_path / f"{n}.parquet", rng.standard_normal((1, DIM)), ["P01"]) for n in "ab")
+    for file in (first, second, first):
+        assert reference.ingest(vectors={"tile": file}, replace=True).replaced == 1
+    assert reference.query_files(vectors={"tile": first}, k=1)[0].hits[0].score == pytest.approx(1.0)
+
+
+def test_other_patient_values_are_a_conflict_unless_replaced(reference: molsig.Reference, tmp_path: Path) -> None:
+    table = tmp_path / "later.csv"
+    table.write_text("patient,type,age\nP00,UVM,\n")
+    report = reference.ingest(patients=table)
+    assert report.conflicts == 1
+    assert "--replace" in report.warnings[0]
+    assert reference.query("P03", vote="type", k=59).calls["type"].label == "BRCA"
+    assert reference.ingest(patients=table, replace=True).columns["changed"] == 1
+    table.write_text("patient,age\nP00,>89\n")
+    with pytest.raises(molsig.InputError, match="age"):
+        reference.ingest(patients=table)
+    assert reference.query("P03", where="age > 60").hits
+
+
+def test_an_empty_folder_becomes_a_reference_and_a_foreign_one_does_not(
+    cohort: dict[str, Path], tmp_path: Path
+) -> None:
+    files = molsig.Cohort.of(vectors={"tile": cohort["tile"]})
+    (tmp_path / "empty").mkdir()
+    assert molsig.Reference.ingest_into(tmp_path / "empty", files).added == {"tile": 60}
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="not a molsig reference"):
+        molsig.Reference.ingest_into(tmp_path / "foreign", files)
+
+
 def test_a_reference_is_not_made_twice(reference: molsig.Reference) -> None:
     with pytest.raises(UsageError):
         molsig.Reference.create(reference.path)

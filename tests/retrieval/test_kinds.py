@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from molsig.errors import NotFoundError, UsageError
+from molsig.errors import UsageError
 from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.reference.querying import stored_queries
@@ -59,8 +59,6 @@ def test_one_kind_can_be_asked_for(store: Store, kind: str) -> None:
 
 def test_a_kind_that_is_not_stored_finds_nothing(store: Store) -> None:
     assert kinds_found(store, [query_of(store, "auto")], "recurrence") == set()
-    with pytest.raises(NotFoundError, match="normal"):
-        query_of(store, "recurrence")
 
 
 def test_unknown_words_are_refused(store: Store) -> None:
@@ -76,3 +74,14 @@ def test_each_query_of_a_batch_leaves_out_its_own_patient(store: Store) -> None:
     for answer in find(store, Searcher(store), queries, k=7):
         assert len(answer) == 7
         assert answer.query not in {hit.patient for hit in answer}
+
+
+def test_vectors_of_a_space_outside_the_sums_are_not_compared_with_them(store: Store) -> None:
+    foreign = Query("NEW", {"tile": np.ones((1, DIM), np.float32)}, {"tile": "someone-else"})
+    with pytest.raises(UsageError, match="someone-else"):
+        find(store, Searcher(store), [foreign], fusion="sum")
+
+
+def test_a_sum_has_no_kinds(store: Store) -> None:
+    with pytest.raises(UsageError, match="--modality"):
+        find(store, Searcher(store), [query_of(store, "auto")], fusion="sum", kind="metastasis")
