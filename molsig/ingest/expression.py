@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING
 from molsig.errors import InputError
 from molsig.ingest.genes import GeneMap
 from molsig.ingest.limits import DEFAULT_LIMITS
-from molsig.ingest.orientation import Orientation
-from molsig.ingest.scale import LIBRARY_GENES, PANEL_GENES, PANEL_MEAN, RNA_TOTAL, bring_to_log2
-from molsig.types import FeatureMatrix, SampleKind, check_modality, silent
-
-if TYPE_CHECKING:
-    from molsig.ingest.scale import Judged
-from typing import TYPE_CHECKING
-
 from molsig.ingest.matrix import read_measured, report_of, slots_of
+from molsig.ingest.orientation import MIRNA_ID
+from molsig.ingest.scale import LIBRARY_GENES, PANEL_GENES, PANEL_MEAN, RNA_TOTAL, bring_to_log2
+from molsig.types import FeatureMatrix, check_modality, silent
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -94,6 +89,9 @@ def read_expression(
     raw, judged = measured.raw, measured.judged
     as_column = raw.orientation == "samples-down"
     if modality in GENE_MODALITIES:
+        mirnas = sum(MIRNA_ID.fullmatch(one) is not None for one in raw.feature_ids)
+        if 2 * mirnas > len(raw.feature_ids):
+            raise InputError(f"{mirnas:,} features are miRNAs, not genes", file=path, hint="Give the file as miRNA")
         named = genes.canonical(raw.feature_ids, file=path, row_of=raw.feature_row, as_column=as_column)
         names, dropped = _genes_only(raw, named)
         notes = [*_date_notes(named), *dropped]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from molsig.ingest.cohort import Cohort
     from molsig.types import ContractReport, Progress
 
+FEW_PATIENTS = 100
+"""Patients below which an encoder's training is warned of."""
+
 BATCH_PATIENTS = 1024
 """Patients per transaction: small enough to lose little when killed, large enough for a fast commit."""
 
@@ -147,7 +150,9 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         if genes is not None and cohort.genes is not None:
             writer.put_genes(genes.table)
         change = PatientChange() if table is None else writer.put_patients(table.table, replace=options.replace)
+        was = set(encoders)
         sources = [_encoder(store, writer, one, encoders, options, progress) for one in modal]
+        report = replace(report, warnings=_few(sources, was))
         report = _commit(store, writer, modal, sources, options, progress, report)
         writer.build_indexes(progress=progress)
         report = _timed(start, _with_columns(report, change))
@@ -158,6 +163,17 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
             writer.record_ingest(digest, summary, files, supersedes=options.replace)
         writer.checkpoint()
     return _timed(start, report)
+
+
+def _few(encoders: Sequence[Encoder | ReadyVectors], known: set[str]) -> tuple[str, ...]:
+    """Warn of encoders that have just been trained on hardly any patients: the reference keeps them."""
+    fresh = [e for e in encoders if not isinstance(e, ReadyVectors) and e.modality not in known]
+    return tuple(
+        f"the {e.modality} encoder was trained on only {e.card.n_patients} patients: its neighbours mean little. Make "
+        "a new reference from a larger cohort and query it with these files instead"
+        for e in fresh
+        if e.card.n_patients < FEW_PATIENTS
+    )
 
 
 def _with_columns(report: IngestReport, change: PatientChange) -> IngestReport:
@@ -237,9 +253,9 @@ def _commit(
         replaced += result.replaced
         conflicts += result.conflicts
     progress("encode and commit", len(patients), len(patients))
-    warnings: tuple[str, ...] = ()
+    warnings = report.warnings
     if conflicts:
-        warnings = (
+        warnings += (
             f"{len(conflicts):,} samples are stored with other values and were left as they are, the first is "
             f"{conflicts[0].sample} in {conflicts[0].space}. Give --replace to take the new ones",
         )

@@ -112,7 +112,7 @@ def text(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.3f}"
+        return f"{value:.0f}" if value.is_integer() and 1 < abs(value) < 1e15 else f"{value:.4g}"
     return str(value)
 
 

@@ -108,7 +108,7 @@ def find(
         for modality, space in query.spaces.items() if active else ():
             if space not in active:
                 raise UsageError(
-                    f"{query.name}: its {modality} vectors are of the space {space}, which is not part of the stored sums "
+                    f"{query.name}: its {modality} vectors are of the space {space}, which is not in the stored sums "
                     f"(they hold {', '.join(sorted(active))})"
                 )
     found: dict[int, _Found] = {}

@@ -186,3 +186,23 @@ def test_damaged_weights_are_not_used(own: Path, cohort_files: SimulatedCohort) 
     done = molsig("query", own, "--rna", cohort_files.new_rna)
     assert done.returncode == 4
     assert "model.safetensors" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_not_an_answer_without_hits(built: Path, patient: str) -> None:
+    command = f"{sys.executable} -m molsig query {built} --patient {patient} --json | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] in {"0", "141"}, "done, or ended by the pipe's own signal"
+    assert "Nothing found" not in done.stderr
+
+
+def test_a_protein_matrix_is_a_modality_of_its_own(own: Path, tmp_path: Path) -> None:
+    levels = tmp_path / "protein.tsv"
+    rows = [f"X{i}\t" + "\t".join(f"{((i * 7 + j * 13) % 11 - 5) / 3:.3f}" for j in range(6)) for i in range(30)]
+    levels.write_text("sample\t" + "\t".join(f"AKT{j}" for j in range(6)) + "\n" + "\n".join(rows) + "\n")
+    words = ["--matrix", f"protein={levels}", "--matrix-scale", "protein=raw"]
+    report = answer_of("ingest", own, *words, "--epochs", 2)
+    assert report["added"] == {"protein": 30}
+    assert "only 30 patients" in report["warnings"][0]
+    assert len(answer_of("query", own, *words, "--k", 3)["answers"]) == 30

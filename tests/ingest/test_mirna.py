@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from molsig.errors import InputError
+from molsig.ingest.expression import read_expression
 from molsig.ingest.mirna import read_mirna
 
 if TYPE_CHECKING:
@@ -74,3 +75,10 @@ def test_a_negative_count(write: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="-1 is negative, and counts cannot be") as caught:
         read_mirna(write("m.tsv", "sample\thsa-mir-21\thsa-mir-22\nS1\t100\t2\nS2\t5\t-1\n"), scale="counts")
     assert (caught.value.row, caught.value.column) == (3, "hsa-mir-22")
+
+
+def test_mirnas_given_as_rna_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mirna.tsv"
+    file.write_text("sample\thsa-mir-21\thsa-mir-155\thsa-let-7a-1\nA\t100\t3\t50\nB\t120\t5\t70\n")
+    with pytest.raises(InputError, match="miRNA"):
+        read_expression(file)
