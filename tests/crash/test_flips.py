@@ -22,7 +22,7 @@ from molsig.index.store import Store
 from molsig.index.verify import verify
 from molsig.types import SUM_SPACE
 
-FLIPS = 80
+FLIPS = 40
 DATABASE_FLIPS = 60
 
 
