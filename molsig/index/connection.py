@@ -8,6 +8,7 @@ A turnstile file keeps a stream of readers from starving a commit: readers pass 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -37,6 +38,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 # Vectors do not compress; trying costs more than half of the insert time.
 _WRITING = {**_CONFIG, "force_compression": "uncompressed"}
 
+
+# DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
 
@@ -222,6 +226,11 @@ def _damage_told(database: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if any(os.strerror(reason) in str(error) for reason in _FULL):
+            raise OSError(
+                f"{database}: the disk is full, nothing of this step was stored; free some space and give the same "
+                f"command again ({error})"
+            ) from error
         # A checksum that does not match comes as the root of DuckDB's exceptions, what it has a name for as another.
         if type(error) is duckdb.Error or isinstance(error, _DAMAGE):
             raise DamagedError(f"{database}: DuckDB cannot read or write it: {error}") from error

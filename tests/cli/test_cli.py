@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 if TYPE_CHECKING:
@@ -206,3 +208,23 @@ def test_a_protein_matrix_is_a_modality_of_its_own(own: Path, tmp_path: Path) ->
     assert report["added"] == {"protein": 30}
     assert "only 30 patients" in report["warnings"][0]
     assert len(answer_of("query", own, *words, "--k", 3)["answers"]) == 30
+
+
+def test_a_full_disk_is_said_and_the_same_command_finishes(tmp_path: Path) -> None:
+    vectors = tmp_path / "v.npy"
+    np.save(vectors, np.random.default_rng(0).standard_normal((600, 768)).astype(np.float32))
+    ids = tmp_path / "ids.tsv"
+    ids.write_text("sample\n" + "\n".join(f"P{i}" for i in range(600)) + "\n")
+    words = ["ingest", tmp_path / "full.molsig", "--vectors", f"tile={vectors}", "--vector-ids", f"tile={ids}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "molsig", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000)),
+    )
+    assert done.returncode == 4, done.stderr
+    assert "disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert answer_of(*words)["added"] == {"tile": 600}
+    assert answer_of("verify", tmp_path / "full.molsig")["ok"]
