@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from molsig.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import pyarrow as pa
@@ -133,12 +133,47 @@ class MutationSet:
 
 @dataclass(frozen=True, slots=True)
 class TextSet:
-    """Free-text reports, one string per sample; where a file names only patients, each stands for their own sample."""
+    """Sentences of free-text reports; where a file names only patients, each stands for their own sample.
+
+    Attributes
+    ----------
+    samples, items, texts
+        Parallel, one entry per sentence in reading order: whose it is, its number within the sample (``0001``) and its
+        words.
+    """
 
     samples: tuple[SampleId, ...]
+    items: tuple[str, ...]
     texts: tuple[str, ...]
     report: ContractReport
     modality: str = "report"
+
+
+@dataclass(frozen=True, slots=True)
+class TileSet:
+    """Square pieces of slides or of ready image tiles; pixels stay in their files until they are asked for.
+
+    Attributes
+    ----------
+    samples, items, digests
+        Parallel, one entry per tile: whose it is; ``x,y`` of its upper left corner in pixels of the full-resolution
+        slide, after the slide's name where a sample has several; hex SHA-256 of what its pixels depend on.
+    pixels
+        Gives the pixels of some rows: uint8 RGB, shape (n_rows, size, size, 3).
+    size
+        Edge of a tile in pixels.
+    mpp
+        Micrometres per pixel of the tiles, None where no file says.
+    """
+
+    samples: tuple[SampleId, ...]
+    items: tuple[str, ...]
+    digests: tuple[str, ...]
+    pixels: Callable[[Sequence[int]], NDArray[np.uint8]]
+    size: int
+    mpp: float | None
+    report: ContractReport
+    modality: str = "tile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +206,14 @@ class PatientTable:
     report: ContractReport
 
 
-Records = FeatureMatrix | MutationSet | TextSet | VectorSet
+Records = FeatureMatrix | MutationSet | TextSet | TileSet | VectorSet
+
+
+def items_of(records: Records) -> tuple[str, ...]:
+    """Which part of its sample each row is; empty strings where a row is the whole sample."""
+    if isinstance(records, TextSet | TileSet | VectorSet):
+        return records.items
+    return ("",) * len(records.samples)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.encoders import disk
+from molsig.encoders.choice import ModelChoice
 from molsig.encoders.disk import files_sha256
 from molsig.errors import DamagedError, InputError, UsageError
-from molsig.types import DIM, Encoded, FeatureMatrix, MutationSet, silent
+from molsig.types import DIM, Encoded, FeatureMatrix, MutationSet, TextSet, TileSet, items_of, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,7 +152,9 @@ class Encoder(ABC):
                 hint="Look for extreme values in its row",
             )
         samples: tuple[SampleId, ...] = tuple(records.samples[row] for row in chosen)
-        return Encoded(self.modality, self.space, samples, ("",) * len(samples), vectors, tuple(digests))
+        every = items_of(records)
+        items = tuple(every[row] for row in chosen)
+        return Encoded(self.modality, self.space, samples, items, vectors, tuple(digests))
 
     def digests(self, records: Records) -> tuple[str, ...]:
         """SHA-256 of what of each sample the encoder looks at: equal ones give equal vectors. Needs no torch.
@@ -181,7 +184,7 @@ class Encoder(ABC):
             raise UsageError(f"{self.space} encodes {self.modality}, not {records.modality} ({records.report.file})")
 
     def _batches(self, records: Records, n: int) -> Iterator[slice]:
-        step = max(1, min(1024, _BATCH_CELLS // len(self.features)))
+        step = max(1, min(1024, _BATCH_CELLS // max(1, len(self.features))))
         return (slice(start, min(n, start + step)) for start in range(0, n, step))
 
     def _embed(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -221,10 +224,11 @@ def fit_encoder(
     include_silent: bool = False,
     validation_groups: Sequence[str] | None = None,
     alignment: Alignment | None = None,
+    choice: ModelChoice | None = None,
     inputs: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Encoder:
-    """Fit an encoder to a cohort: an expression VAE to a matrix, a mutation VAE to mutations.
+    """Make the encoder of a cohort: fit a VAE to a matrix, to mutations or to tiles, or put given weights to use.
 
     Parameters
     ----------
@@ -243,6 +247,8 @@ def fit_encoder(
         One label per sample, such as the submitting site, whose samples are held back together; patients by default.
     alignment
         How samples are aligned to the encoder's reference profile (matrices only); by default `choose_alignment`.
+    choice
+        Which given weights reports and tiles are encoded with.
     inputs
         SHA-256 of the input files by name, for the card.
 
@@ -258,7 +264,8 @@ def fit_encoder(
     MolsigError
         Training diverged.
     """
-    encoder = _fit(records, seed, epochs, device, include_silent, validation_groups, alignment, progress)
+    choice = choice or ModelChoice()
+    encoder = _fit(records, seed, epochs, device, include_silent, validation_groups, alignment, choice, progress)
     if inputs:
         contents = encoder._contents
         encoder._contents = replace(contents, card=replace(contents.card, inputs=dict(inputs)))
@@ -273,6 +280,7 @@ def _fit(
     include_silent: bool,
     validation_groups: Sequence[str] | None,
     alignment: Alignment | None,
+    choice: ModelChoice,
     progress: Progress,
 ) -> Encoder:
     if isinstance(records, MutationSet):
@@ -303,10 +311,34 @@ def _fit(
             alignment=alignment,
             progress=progress,
         )
-    raise UsageError(f"no encoder is fitted to {type(records).__name__}: use a matrix or mutations")
+    if include_silent or alignment is not None:
+        raise UsageError(f"include_silent and alignment belong to mutations and matrices, not to {records.modality}")
+    if isinstance(records, TextSet):
+        from molsig.encoders.sentence import fit_sentences
+
+        return fit_sentences(records, choice=choice, seed=seed, device=device, progress=progress)
+    if isinstance(records, TileSet):
+        from molsig.encoders.tile import fit_tiles
+
+        return fit_tiles(
+            records,
+            choice=choice,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            validation_groups=validation_groups,
+            progress=progress,
+        )
+    raise UsageError(f"no encoder is fitted to {type(records).__name__}: use a matrix, mutations, reports or tiles")
 
 
-def load_encoder(folder: Path, *, device: str = "auto", sha256: Mapping[str, str] | None = None) -> Encoder:
+def load_encoder(
+    folder: Path,
+    *,
+    device: str = "auto",
+    sha256: Mapping[str, str] | None = None,
+    choice: ModelChoice | None = None,
+) -> Encoder:
     """Bring an encoder back from its folder.
 
     Parameters
@@ -315,6 +347,8 @@ def load_encoder(folder: Path, *, device: str = "auto", sha256: Mapping[str, str
         Where it will run once something is encoded.
     sha256
         Hex SHA-256 by file name as `files_sha256` gave them when the folder was written.
+    choice
+        Where the given weights of a text or tile model lie, if not where molsig looks by itself.
 
     Raises
     ------
@@ -322,6 +356,15 @@ def load_encoder(folder: Path, *, device: str = "auto", sha256: Mapping[str, str
         A file is missing, or a hash, a shape or a size does not match.
     """
     contents = disk.load(folder, sha256)
+    choice = choice or ModelChoice()
+    if contents.card.architecture.get("kind") == "sentence":
+        from molsig.encoders.sentence import SentenceEncoder
+
+        return SentenceEncoder(contents, device, choice)
+    if contents.card.modality == "tile":
+        from molsig.encoders.tile import load_tile_encoder
+
+        return load_tile_encoder(contents, device, choice)
     if contents.card.scale == "binary":
         from molsig.encoders.mutation import MutationEncoder
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from molsig.errors import InputError
+from molsig.geometry import isometry
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -15,17 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Reduce = Literal["first", "last", "random"]
-
-
-def isometry(dims: int, into: int, seed: int) -> NDArray[np.float64]:
-    """A matrix with orthonormal rows, shape (`dims`, `into`), `dims` <= `into`; the same for the same seed.
-
-    The orthogonal factor of a Gaussian matrix, its signs fixed by a positive diagonal of the triangular factor (F.
-    Mezzadri, How to generate random matrices from the classical compact groups, 2007).
-    """
-    gauss = np.random.default_rng(seed).standard_normal((into, dims))
-    factor, triangle = np.linalg.qr(gauss)
-    return np.asarray((factor * np.sign(np.diagonal(triangle))).T)
 
 
 def to_768(

@@ -128,6 +128,7 @@ def _assemble(
         warnings.append(f"{blank:,} reports are empty and left out")
     return TextSet(
         samples=resolved.samples,
+        items=("0001",) * len(ids),
         texts=tuple("\n\n".join(parts) for parts in texts.values()),
         report=ContractReport(
             file=str(path),

@@ -156,9 +156,9 @@ def test_another_scale_modality_or_kind_is_refused(
         rna.encode(somatic)
     with pytest.raises(UsageError, match="encodes rna, not mirna"):
         rna.digests(replace(expression, modality="mirna"))
-    reports = TextSet(samples_of(1, 1), ("text",), ContractReport("r.csv", "report", 1, 1, 1))
-    with pytest.raises(UsageError, match="TextSet"):
-        fit_encoder(reports)
+    reports = TextSet(samples_of(1, 1), ("0001",), ("text",), ContractReport("r.csv", "report", 1, 1, 1))
+    with pytest.raises(UsageError, match="encodes rna, not report"):
+        rna.encode(reports)
 
 
 def test_digest_follows_what_is_encoded(rna: Encoder, expression: FeatureMatrix) -> None:

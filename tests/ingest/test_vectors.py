@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from molsig.errors import InputError, UsageError
-from molsig.ingest.lift import isometry, to_768
+from molsig.geometry import isometry
+from molsig.ingest.lift import to_768
 from molsig.ingest.limits import Limits
 from molsig.ingest.vectors import read_vectors
 
