@@ -1,11 +1,12 @@
-"""What a user says of encoders that stand on weights given from outside: which model, where it lies, how it is used."""
+"""What a user says of the encoders that are to be made: which network, which given weights, how they are used."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 Truncate = Literal["last", "first", "pca"]
@@ -14,10 +15,14 @@ TRUNCATIONS: tuple[Truncate, ...] = ("last", "first", "pca")
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Models of reports and tiles.
+    """Which model encodes what, where there is a choice.
 
     Attributes
     ----------
+    networks
+        Network by modality of a matrix: ``vae`` (the default) or ``autoencoder``, that of the Deep Neural Map.
+    all_features
+        Encode features of a matrix that whole groups of samples lack, too.
     text_model
         Folder of a sentence-transformers model, or a name to find in ``MOLSIG_MODELS`` or the hub cache.
     mask_diagnosis
@@ -27,10 +32,12 @@ class ModelChoice:
     tile_weights
         Safetensors file of the tile model's weights.
     truncate
-        How a tile model's longer vectors come down to 768: their last half (as the source paper has it), their first, or
-        principal components of the cohort.
+        How a tile model's longer vectors come down to 768: their last part (the source paper keeps the latter half of
+        1,536), their first, or principal components of the cohort.
     """
 
+    networks: Mapping[str, str] = field(default_factory=dict)
+    all_features: bool = False
     text_model: str | Path | None = None
     mask_diagnosis: bool = False
     tile_model: str | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from molsig.encoders.alignment import Alignment
     from molsig.encoders.card import Card
+    from molsig.encoders.expression import Network
     from molsig.types import ContractReport, Progress, Records, SampleId
 
     Rows = NDArray[np.int64]
@@ -309,6 +310,8 @@ def _fit(
             device=device,
             validation_groups=validation_groups,
             alignment=alignment,
+            network=_network(records.modality, choice),
+            all_features=choice.all_features,
             progress=progress,
         )
     if include_silent or alignment is not None:
@@ -330,6 +333,16 @@ def _fit(
             progress=progress,
         )
     raise UsageError(f"no encoder is fitted to {type(records).__name__}: use a matrix, mutations, reports or tiles")
+
+
+def _network(modality: str, choice: ModelChoice) -> Network:
+    from molsig.encoders.expression import NETWORKS
+
+    asked = choice.networks.get(modality, "vae")
+    for one in NETWORKS:
+        if one == asked:
+            return one
+    raise UsageError(f"{asked!r} is no network for {modality}: use {' or '.join(NETWORKS)}")
 
 
 def load_encoder(

@@ -1,10 +1,13 @@
-"""The encoder of expression matrices around the network of `expression_vae`: choose, align, standardise, embed."""
+"""The encoder of measured matrices around its network: choose features, align, standardise, embed.
+
+The network is that of `expression_vae`, or that of `mirna_autoencoder` where it is asked for.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     from molsig.encoders.alignment import Alignment
     from molsig.encoders.disk import Contents
     from molsig.encoders.encoder import Rows
+    from molsig.encoders.fitting import Job
     from molsig.types import ContractReport, Progress, Records
 
-VERSION = 1
+VERSION = 2
 
 CLIP = 5.0
 """Standardised values beyond this are set to it: one wild gene must not place a sample."""
@@ -33,6 +37,12 @@ CLIP = 5.0
 FEWEST_SAMPLES = 3
 MOST_STEPS = 2000
 MOST_EPOCHS, FEWEST_EPOCHS = 60, 20
+
+FINE_TUNE_SHARE = 0.25
+"""Epochs of fine-tuning for each of pre-training."""
+
+Network = Literal["vae", "autoencoder"]
+NETWORKS: tuple[Network, ...] = ("vae", "autoencoder")
 
 
 class ExpressionEncoder(Encoder):
@@ -113,6 +123,10 @@ class ExpressionEncoder(Encoder):
         return standardise(values, tensors["input.mean"], tensors["input.deviation"])
 
     def _build(self) -> Any:
+        if "latent" in self.card.architecture:
+            from molsig.encoders.mirna_autoencoder import MirnaAutoencoder
+
+            return MirnaAutoencoder(len(self.features), self.card.architecture["latent"])
         from molsig.encoders.expression_vae import ExpressionVAE
 
         return ExpressionVAE(len(self.features), self.card.architecture["hidden"])
@@ -137,18 +151,19 @@ def fit_expression(
     device: str,
     validation_groups: Sequence[str] | None,
     alignment: Alignment | None,
+    network: Network,
+    all_features: bool,
     progress: Progress,
 ) -> ExpressionEncoder:
-    """Fit an expression VAE; see `molsig.encoders.encoder.fit_encoder`."""
-    from molsig.encoders.expression_vae import HIDDEN, NOISE, ExpressionVAE
-    from molsig.encoders.fitting import Job, fit
-    from molsig.encoders.training import Settings
-
+    """Fit an expression VAE or an autoencoder; see `molsig.encoders.encoder.fit_encoder`."""
     if alignment is not None and alignment not in ALIGNMENTS:
         raise UsageError(f"{alignment!r} is no alignment: use {', '.join(ALIGNMENTS)}")
     if validation_groups is not None and len(validation_groups) != len(matrix.samples):
         raise UsageError(f"validation_groups has {len(validation_groups)} labels for {len(matrix.samples)} samples")
-    uses = choose_features(matrix)
+    from molsig.encoders.fitting import Job
+
+    plain = network == "autoencoder"
+    uses = choose_features(matrix, faint=plain, absent=all_features)
     encoded = [name for name, use in uses.items() if use == ENCODED]
     columns = positions(matrix.features, encoded)
     rows = _well_covered(matrix, columns)
@@ -164,14 +179,14 @@ def fit_expression(
     align(values, profile, method)
     mean = np.asarray(np.nanmean(values, axis=0, dtype=np.float64), dtype=np.float32)
     deviation = np.asarray(np.nanstd(values, axis=0, dtype=np.float64), dtype=np.float32)
+    if plain:
+        # Strong miRNAs vary most; the mean square error is to see them so.
+        deviation[:] = np.sqrt(np.square(deviation).mean())
     # A gene that hardly varies must not be blown up to the spread of the others by the division.
     deviation = np.maximum(deviation, 0.1 * np.median(deviation))
     standardise(values, mean, deviation)
-
-    batch = 128 if len(rows) >= 1000 else 32
-    most = int(np.clip(MOST_STEPS * batch // len(rows), FEWEST_EPOCHS, MOST_EPOCHS))
     job = Job(
-        name=f"{matrix.modality}-vae",
+        name=f"{matrix.modality}-{'ae' if plain else 'vae'}",
         version=VERSION,
         modality=matrix.modality,
         scale=matrix.scale,
@@ -184,7 +199,7 @@ def fit_expression(
             "input.profile": profile.means,
             "input.quantiles": profile.quantiles,
         },
-        architecture={"hidden": HIDDEN, "noise": NOISE},
+        architecture={},
         hyperparameters={
             "alignment": method,
             "clip": CLIP,
@@ -193,16 +208,80 @@ def fit_expression(
         },
     )
     groups = None if validation_groups is None else [validation_groups[row] for row in rows]
-    contents = fit(
-        lambda: ExpressionVAE(len(encoded)),
-        job,
-        Settings(epochs=epochs or most, batch_size=batch),
+    train = _fit_autoencoder if plain else _fit_vae
+    return ExpressionEncoder(train(job, len(encoded), seed, epochs, device, groups, progress), device)
+
+
+def _fit_vae(
+    job: Job,
+    n_features: int,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    groups: Sequence[str] | None,
+    progress: Progress,
+) -> Contents:
+    from molsig.encoders.expression_vae import HIDDEN, NOISE, ExpressionVAE
+    from molsig.encoders.fitting import fit
+    from molsig.encoders.training import Settings
+
+    n = len(job.samples)
+    batch = 128 if n >= 1000 else 32
+    most = int(np.clip(MOST_STEPS * batch // n, FEWEST_EPOCHS, MOST_EPOCHS)) if epochs is None else epochs
+    settings = Settings(epochs=most, batch_size=batch, fine_tune_epochs=round(FINE_TUNE_SHARE * most))
+    return fit(
+        lambda: ExpressionVAE(n_features),
+        replace(job, architecture={"hidden": HIDDEN, "noise": NOISE}),
+        settings,
         seed=seed,
         device=device,
         validation_groups=groups,
         progress=progress,
     )
-    return ExpressionEncoder(contents, device)
+
+
+def _fit_autoencoder(
+    job: Job,
+    n_features: int,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    groups: Sequence[str] | None,
+    progress: Progress,
+) -> Contents:
+    from molsig.encoders import mirna_autoencoder as model
+    from molsig.encoders.fitting import fit
+    from molsig.encoders.latent_size import choose_latent
+    from molsig.encoders.training import Settings
+
+    settings = Settings(
+        epochs=epochs or model.EPOCHS,
+        batch_size=model.BATCH,
+        learning_rate=model.LEARNING_RATE,
+        weight_decay=model.PENALTY,
+        decoupled_decay=False,
+    )
+    sizes = [size for size in model.LATENT_SIZES if size <= n_features] or [n_features]
+    latent, errors = choose_latent(
+        lambda size: model.MirnaAutoencoder(n_features, size),
+        sizes,
+        job,
+        settings,
+        epochs=min(settings.epochs, model.TRIAL_EPOCHS),
+        seed=seed,
+        device=device,
+        validation_groups=groups,
+        progress=progress,
+    )
+    return fit(
+        lambda: model.MirnaAutoencoder(n_features, latent),
+        replace(job, architecture={"latent": latent}, notes={"error_by_latent_size": errors}),
+        settings,
+        seed=seed,
+        device=device,
+        validation_groups=groups,
+        progress=progress,
+    )
 
 
 def _well_covered(matrix: FeatureMatrix, columns: NDArray[np.int64]) -> Rows:

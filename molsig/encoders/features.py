@@ -48,11 +48,18 @@ def row_blocks(rows: int, columns: int) -> Iterator[slice]:
         yield slice(start, min(rows, start + step))
 
 
-def choose_features(matrix: FeatureMatrix) -> dict[str, str]:
+def choose_features(matrix: FeatureMatrix, *, faint: bool = False, absent: bool = False) -> dict[str, str]:
     """Say of every feature whether it is encoded or why not.
 
     A feature that whole groups of samples lack is left out rather than filled in: in public cohorts what was not
     measured tells the tumour type, and an encoder would learn that instead of biology. Scattered gaps are tolerated.
+
+    Parameters
+    ----------
+    faint
+        Take hardly expressed features too, for a network whose input does not lift them to the level of the others.
+    absent
+        Take features that whole groups lack too; they are put at their mean where they are missing.
 
     Returns
     -------
@@ -68,16 +75,19 @@ def choose_features(matrix: FeatureMatrix) -> dict[str, str]:
         raise InputError("the feature comes more than once", file=matrix.report.file, column=twice[0])
     missing, mean, deviation = _column_statistics(matrix)
     n = len(matrix.samples)
-    absent = missing > max(1.0, SCATTERED_SHARE * n)
-    absent |= _blocks(matrix, np.flatnonzero((missing > 0) & ~absent))
-    constant = ~absent & ~(deviation > 1e-6)
-    faint = ~absent & ~constant & (mean < LOWEST_MEAN) if matrix.scale == "log2" else np.zeros_like(absent)
-    candidates = np.flatnonzero(~(absent | constant | faint))
+    lacking = missing > max(1.0, SCATTERED_SHARE * n)
+    lacking |= _blocks(matrix, np.flatnonzero((missing > 0) & ~lacking))
+    if absent:
+        lacking = missing == n
+    constant = ~lacking & ~(deviation > 1e-6)
+    weak_on_average = mean < LOWEST_MEAN if matrix.scale == "log2" and not faint else np.zeros_like(lacking)
+    silent = ~lacking & ~constant & weak_on_average
+    candidates = np.flatnonzero(~(lacking | constant | silent))
     weak = mean[candidates] < WELL_EXPRESSED if matrix.scale == "log2" else np.zeros(len(candidates), dtype=bool)
     # lexsort is stable: features that tie keep the order of the file.
     steady = candidates[np.lexsort((-deviation[candidates], weak))[MOST_FEATURES:]]
     use = np.full(len(matrix.features), ENCODED, dtype=object)
-    for reason, members in ((ABSENT, absent), (CONSTANT, constant), (SILENT, faint), (STEADY, steady)):
+    for reason, members in ((ABSENT, lacking), (CONSTANT, constant), (SILENT, silent), (STEADY, steady)):
         use[members] = reason
     uses = dict(zip(matrix.features, use.tolist(), strict=True))
     if sum(one == ENCODED for one in uses.values()) < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Job:
         Every feature and its use, see `disk.Contents`.
     around
         Tensors kept beside the network's: what prepares its input.
+    notes
+        What else the card's `training` tells.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Job:
     around: disk.Tensors
     architecture: Mapping[str, Any]
     hyperparameters: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -81,10 +84,7 @@ def fit(
     def batches(rows: NDArray[np.int64]) -> torch.Tensor:
         return torch.from_numpy(job.inputs(rows)).to(place)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build()
-    model.to(place)
+    model = seeded(build, seed).to(place)
     rows, held_back = split_groups(job.samples, validation_groups, settings.validation_share, seed)
     history = train(model, batches, rows, held_back, settings, seed=seed, progress=progress, name=job.name)
     means = _means(model, batches, len(job.samples))
@@ -105,13 +105,20 @@ def fit(
         scale=job.scale,
         architecture=dict(job.architecture),
         hyperparameters=settings.to_dict() | dict(job.hyperparameters),
-        training={"held_back_samples": len(held_back), **_usage(means), **history.to_dict()},
+        training={"held_back_samples": len(held_back), **_usage(means), **history.to_dict(), **dict(job.notes)},
         files={
             disk.WEIGHTS: disk.sha256(disk.weights_bytes(tensors)),
             disk.FEATURES: disk.sha256(disk.features_bytes(job.uses)),
         },
     )
     return disk.Contents(replace(card, hash=card.identity()), tensors, job.uses)
+
+
+def seeded(build: Callable[[], torch.nn.Module], seed: int) -> torch.nn.Module:
+    """What `build` makes from `seed`, the user's own random state left as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
 
 
 def _means(model: Any, batches: Callable[[NDArray[np.int64]], torch.Tensor], n: int) -> NDArray[np.float64]:

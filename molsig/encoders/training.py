@@ -1,4 +1,4 @@
-"""The one training loop of all variational autoencoders here.
+"""The one training loop of all autoencoders here, variational or not.
 
 Maximises the evidence lower bound (Kingma and Welling 2014, arXiv:1312.6114), with the KL term warmed up from zero
 (Bowman et al. 2016, arXiv:1511.06349), and keeps the weights of the epoch that did best on held-back patients.
@@ -7,7 +7,7 @@ Maximises the evidence lower bound (Kingma and Welling 2014, arXiv:1312.6114), w
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class Autoencoder(Protocol):
     """What the loop needs of a model, which must be a `torch.nn.Module`."""
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each (batch, latent)."""
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and log-variance of q(z | x), each (batch, latent); no variance where z is known without doubt."""
 
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
-        """-log p(x | z) in nats for each sample, (batch,)."""
+        """-log p(x | z) in nats, or another error, for each sample, (batch,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,16 @@ class Settings:
     Attributes
     ----------
     epochs
-        Most epochs.
+        Most epochs, fine-tuning aside.
     batch_size
         Samples per step.
     learning_rate
         Peak of the schedule: a linear rise over the first tenth of the steps, then half a cosine down to zero.
+    fine_tune_epochs
+        Most epochs of a second stage that starts from the best weights of the first, with the full weight of the KL
+        term from the start; 0 for none.
+    fine_tune_rate
+        Peak learning rate of the second stage.
     beta
         Final weight of the KL term.
     warmup_epochs
@@ -57,17 +62,32 @@ class Settings:
         Stop when the held-back loss has not improved for so many epochs.
     validation_share
         Share of the groups (patients) that is held back.
+    weight_decay, decoupled_decay
+        Decay of the weights: beside the gradient (AdamW), or as an L2 penalty in the loss (Adam).
     """
 
     epochs: int
     batch_size: int
     learning_rate: float = 1e-3
+    fine_tune_epochs: int = 0
+    fine_tune_rate: float = 3e-4
     beta: float = 1.0
     warmup_epochs: float = 1.0
     patience: int = 10
     validation_share: float = 0.1
     weight_decay: float = 1e-4
+    decoupled_decay: bool = True
     largest_gradient: float = 5.0
+
+    def fine_tuning(self) -> Settings:
+        """The second stage as settings of its own."""
+        return replace(
+            self,
+            epochs=self.fine_tune_epochs,
+            learning_rate=self.fine_tune_rate,
+            fine_tune_epochs=0,
+            warmup_epochs=0.0,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
@@ -76,9 +96,13 @@ class Settings:
 
 @dataclass(slots=True)
 class History:
-    """Mean losses per epoch, in nats per sample; the validation lists stay empty when nothing was held back."""
+    """Mean losses per epoch; the validation lists stay empty when nothing was held back.
+
+    `best_epoch` and `pretrain_epochs` count from 1 over both stages.
+    """
 
     best_epoch: int = 0
+    pretrain_epochs: int = 0
     train_reconstruction: list[float] = field(default_factory=list)
     train_kl: list[float] = field(default_factory=list)
     validation_reconstruction: list[float] = field(default_factory=list)
@@ -86,9 +110,10 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON types, rounded to four digits after the point."""
-        losses = {key: value for key, value in asdict(self).items() if key != "best_epoch"}
+        losses = {key: value for key, value in asdict(self).items() if isinstance(value, list)}
         return {
             "epochs": len(self.train_kl),
+            "pretrain_epochs": self.pretrain_epochs,
             "best_epoch": self.best_epoch,
             **{key: [round(one, 4) for one in value] for key, value in losses.items()},
         }
@@ -149,7 +174,7 @@ def train(
     progress: Progress,
     name: str,
 ) -> History:
-    """Fit `model` in place and leave it with the weights of its best epoch.
+    """Fit `model` in place, in one stage or two, and leave it with the weights of its best epoch.
 
     Parameters
     ----------
@@ -167,10 +192,34 @@ def train(
     MolsigError
         The loss is no finite number any more.
     """
+    history = History()
+    _stage(model, batches, rows, held_back, settings, history, seed=seed, progress=progress, name=name)
+    history.pretrain_epochs = len(history.train_kl)
+    if settings.fine_tune_epochs:
+        second = settings.fine_tuning()
+        _stage(model, batches, rows, held_back, second, history, seed=seed + 1, progress=progress, name=name)
+    model.eval()
+    return history
+
+
+def _stage(
+    model: torch.nn.Module,
+    batches: Batches,
+    rows: Rows,
+    held_back: Rows,
+    settings: Settings,
+    history: History,
+    *,
+    seed: int,
+    progress: Progress,
+    name: str,
+) -> None:
+    """Train with one schedule, add to the history, and leave the model with the best weights so far."""
     steps_per_epoch = math.ceil(len(rows) / settings.batch_size)
     total = settings.epochs * steps_per_epoch
     device = next(model.parameters()).device
-    optimiser = torch.optim.AdamW(
+    kind = torch.optim.AdamW if settings.decoupled_decay else torch.optim.Adam
+    optimiser = kind(
         model.parameters(),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
@@ -179,16 +228,22 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate(step, total))
     order = np.random.default_rng(seed)
     noise = torch.Generator(device=device).manual_seed(seed)
-    history = History()
+    before = len(history.train_kl)
+    title = f"train {name}" if before == 0 else f"fine-tune {name}"
     best_loss, best_weights = math.inf, None
+    if before and len(held_back):
+        # Fine-tuning that does no good is not kept.
+        best_loss = _total(_evaluate(model, batches, held_back, settings.batch_size, 0), settings)
+        best_weights = _copy(model)
+    last_better = before
     step = 0
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(before + 1, before + settings.epochs + 1):
         model.train()
         sums = np.zeros(2)
         shuffled = order.permutation(rows)
         for start in range(0, len(shuffled), settings.batch_size):
             chosen = shuffled[start : start + settings.batch_size]
-            beta = settings.beta * min(1.0, step / max(settings.warmup_epochs * steps_per_epoch, 1e-9))
+            beta = settings.beta * _warm(step, settings.warmup_epochs * steps_per_epoch)
             reconstruction, kl = _bound(model, batches(chosen), noise)
             loss = reconstruction + beta * kl
             optimiser.zero_grad(set_to_none=True)
@@ -205,25 +260,36 @@ def train(
                 )
         history.train_reconstruction.append(sums[0] / len(rows))
         history.train_kl.append(sums[1] / len(rows))
-        progress(f"train {name}", epoch, settings.epochs)
+        progress(title, epoch - before, settings.epochs)
         if len(held_back) == 0:
             history.best_epoch = epoch
             continue
-        held_reconstruction, held_kl = _evaluate(model, batches, held_back, settings.batch_size, seed)
-        history.validation_reconstruction.append(held_reconstruction)
-        history.validation_kl.append(held_kl)
-        held_loss = held_reconstruction + settings.beta * held_kl
+        # The same noise for every epoch and stage, so that they can be compared.
+        held = _evaluate(model, batches, held_back, settings.batch_size, 0)
+        history.validation_reconstruction.append(held[0])
+        history.validation_kl.append(held[1])
+        held_loss = _total(held, settings)
         if not math.isfinite(held_loss):
             raise MolsigError(f"training of {name} diverged in epoch {epoch}: the held-back loss is not finite")
         if held_loss < best_loss:
-            best_loss, history.best_epoch = held_loss, epoch
-            best_weights = {key: value.detach().clone() for key, value in model.state_dict().items()}
-        elif epoch - history.best_epoch >= settings.patience:
+            best_loss, history.best_epoch, last_better = held_loss, epoch, epoch
+            best_weights = _copy(model)
+        elif epoch - last_better >= settings.patience:
             break
     if best_weights is not None:
         model.load_state_dict(best_weights)
-    model.eval()
-    return history
+
+
+def _copy(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+
+def _total(held: tuple[float, float], settings: Settings) -> float:
+    return held[0] + settings.beta * held[1]
+
+
+def _warm(step: int, steps: float) -> float:
+    return min(1.0, step / steps) if steps > 0 else 1.0
 
 
 def _learning_rate(step: int, total: int) -> float:
@@ -236,6 +302,8 @@ def _learning_rate(step: int, total: int) -> float:
 def _bound(model: Any, x: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
     """Mean reconstruction loss and mean KL(q(z | x) || N(0, I)) of a batch, with one draw of z each."""
     mean, log_variance = model.posterior(x)
+    if log_variance is None:
+        return model.reconstruction_loss(x, mean).mean(), torch.zeros((), device=x.device)
     epsilon = torch.randn(mean.shape, generator=noise, device=mean.device)
     z = mean + torch.exp(0.5 * log_variance) * epsilon
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
@@ -245,7 +313,7 @@ def _bound(model: Any, x: Tensor, noise: torch.Generator) -> tuple[Tensor, Tenso
 def _evaluate(model: torch.nn.Module, batches: Batches, rows: Rows, size: int, seed: int) -> tuple[float, float]:
     """Mean reconstruction loss and KL over `rows`; the same noise each time, so that epochs can be compared."""
     model.eval()
-    noise = torch.Generator(device=next(model.parameters()).device).manual_seed(seed + 1)
+    noise = torch.Generator(device=next(model.parameters()).device).manual_seed(seed)
     sums = np.zeros(2)
     with torch.no_grad():
         for start in range(0, len(rows), size):

@@ -240,7 +240,8 @@ def test_the_card_tells_the_fit(rna: Encoder) -> None:
     assert (card.name, card.modality, card.scale, card.device) == ("rna-vae", "rna", "log2", "cpu")
     assert (card.n_samples, card.n_patients, card.n_features) == (150, 120, 200)
     training = card.training
-    assert training["epochs"] == len(training["train_kl"]) == len(training["validation_kl"]) == 12
+    assert training["epochs"] == len(training["train_kl"]) == len(training["validation_kl"]) == 15
+    assert training["pretrain_epochs"] == 12
     assert training["held_back_samples"] >= 12
     assert training["train_reconstruction"][-1] < training["train_reconstruction"][0]
     assert training["active_units"] > 300
