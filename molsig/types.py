@@ -97,6 +97,8 @@ class FeatureMatrix:
         float32, shape (n_samples, n_features); NaN where a feature was not measured.
     scale
         Scale of `values` after reading: ``log2`` (log2(x + 1) of counts per million, TPM, FPKM or RSEM) or ``raw``.
+    reads
+        Sum of the counts of each sample, shape (n_samples,), where a miRNA file holds counts; None elsewhere.
     """
 
     modality: str
@@ -105,6 +107,7 @@ class FeatureMatrix:
     values: NDArray[np.float32]
     scale: str
     report: ContractReport
+    reads: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ arXiv:1911.02469): a small fixed sigma states that a gene is known better than i
 them in use. The embedding of a sample is the mean of q(z|x).
 
 After the RNA VAE of "Aggregating multimodal cancer data across unaligned embedding spaces maintains tumor of origin
-signal" (doi:10.1101/2025.05.14.653900): 768 dimensions; two stages, pre-training and fine-tuning; KL term warmed up from
-0 over one epoch (kappa = 1). The paper does not say what tells the stages apart: here fine-tuning goes on from the best
-pre-trained weights with less than a third of the learning rate and the full KL term, on the same samples.
+signal" (doi:10.1101/2025.05.14.653900): 768 dimensions; two stages, pre-training and fine-tuning; KL term warmed up
+from 0 over one epoch (kappa = 1). The paper does not say what tells the stages apart: here fine-tuning goes on from the
+best pre-trained weights with less than a third of the learning rate and the full KL term, on the same samples.
 """
 
 from __future__ import annotations

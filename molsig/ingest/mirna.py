@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from molsig.errors import InputError
 from molsig.ingest.genes import GeneMap
 from molsig.ingest.limits import DEFAULT_LIMITS
@@ -73,6 +75,7 @@ def read_mirna(
         )
     slots, features, duplicates = slots_of(names)
     whole = judged.scale != "raw" and len(features) >= LIBRARY_MIRNAS
+    reads = np.nansum(raw.values, axis=1, dtype=np.float64) if judged.scale == "counts" and whole else None
     values = bring_to_log2(raw, judged, slots, len(features), MIRNA_TOTAL if whole else None)
     notes = [f"{foreign:,} features that are no human miRNA left out"] if foreign else []
     if whole:
@@ -86,4 +89,5 @@ def read_mirna(
         values=values,
         scale="raw" if judged.scale == "raw" else "log2",
         report=report_of(measured, "mirna", len(features), duplicates, "mirna", notes),
+        reads=reads,
     )
