@@ -152,7 +152,7 @@ class _Reading:
             letters += len(texts[-1])
             if letters > self._limits.max_cell_chars:
                 raise InputError(
-                    f"the text up to page {number} is longer than the limit of {self._limits.max_cell_chars:,} characters",
+                    f"the text up to page {number} is over the limit of {self._limits.max_cell_chars:,} characters",
                     file=self._path,
                 )
         return PdfText(

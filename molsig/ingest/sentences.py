@@ -54,8 +54,8 @@ class Splitter:
           closing mark or a remark in brackets.
         * A piece with fewer than `LEAST_WORDS` words of two letters or `LEAST_LETTERS` letters (item letters, "AF1.",
           headings, "Normal.") is joined to the sentence that follows it, the last one to the one before.
-        * A sentence over `LONGEST` characters is cut behind the last stop or semicolon in its second half, else behind a
-          comma, colon or bracket there, else at a space, else anywhere.
+        * A sentence over `LONGEST` characters is cut behind the last stop or semicolon in its second half, else behind
+          a comma, colon or bracket there, else at a space, else anywhere.
 
         The letters of all sentences in order are the letters of the text.
         """
