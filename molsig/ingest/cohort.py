@@ -27,7 +27,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "mirna": _MATRIX,
     "matrix": _MATRIX | {"layer"},
     "mutation": frozenset({"sample_table"}),
-    "report": frozenset({"text_column", "sample_table"}),
+    "report": frozenset({"text_column", "sample_table", "ocr"}),
     "vectors": frozenset({"encoder", "ids", "reduce", "seed", "sample_table"}),
     "patients": frozenset({"key"}),
     "genes": frozenset(),

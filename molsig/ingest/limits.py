@@ -39,6 +39,12 @@ class Limits:
         Length of one cell or one report.
     max_files
         Files in a folder.
+    max_pdf_bytes, max_pages
+        Size of one PDF, which is held in memory, and its pages.
+    max_image_pixels
+        One image in a PDF page that has to be rendered.
+    max_page_pixels
+        A rendered page; larger ones are rendered coarser.
     """
 
     max_bytes: int = 8 * GIB
@@ -50,6 +56,10 @@ class Limits:
     max_cells: int = 1_000_000_000
     max_cell_chars: int = 1_000_000
     max_files: int = 100_000
+    max_pdf_bytes: int = 512 * MIB
+    max_pages: int = 2_000
+    max_image_pixels: int = 150_000_000
+    max_page_pixels: int = 16_000_000
 
     def check_shape(self, rows: int, columns: int, file: str | Path) -> None:
         """Raise `InputError` if a table of this shape is over the limits."""

@@ -40,7 +40,7 @@ _REFUSED = (
     (b"\x80\x03", "a Python pickle", "Save it as TSV, Parquet, NPY or H5: pickles can run code and are never read"),
     (b"\x80\x04", "a Python pickle", "Save it as TSV, Parquet, NPY or H5: pickles can run code and are never read"),
     (b"\x80\x05", "a Python pickle", "Save it as TSV, Parquet, NPY or H5: pickles can run code and are never read"),
-    (b"%PDF", "a PDF", "Extract its text first"),
+    (b"%PDF", "a PDF", "PDF is read as reports only; else extract its text first"),
     (b"RDX", "an R workspace", "Write it with write.table(..., sep='\\t')"),
 )
 _CHUNK = 1 << 20

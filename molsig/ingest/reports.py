@@ -1,37 +1,34 @@
-"""Free-text reports: CSV, JSON lines, Parquet, or a folder of .txt files."""
+"""Free-text reports from tables, JSON lines, PDF and text files, cut into sentences."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molsig.errors import InputError
 from molsig.ingest.limits import DEFAULT_LIMITS
-from molsig.ingest.opening import TextStream, file_kind
-from molsig.ingest.samples import (
-    PATIENT_COLUMNS,
-    SAMPLE_COLUMNS,
-    find_column,
-    resolve_samples,
-)
-from molsig.ingest.tables import read_records_table, read_sample_table
+from molsig.ingest.ocr import check_ocr
+from molsig.ingest.pdf import is_pdf
+from molsig.ingest.report_files import ReportFiles
+from molsig.ingest.report_tables import is_json, read_json_lines, read_table
+from molsig.ingest.running_text import running_text
+from molsig.ingest.samples import resolve_samples
+from molsig.ingest.sentences import Splitter
+from molsig.ingest.tables import read_sample_table
 from molsig.types import ContractReport, TextSet, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from molsig.ingest.limits import Limits
+    from molsig.ingest.ocr import Ocr
+    from molsig.ingest.report_tables import ReportRow
     from molsig.types import Progress
 
-TEXT_COLUMNS = ("text", "report", "report_text", "pathology_report", "path_report", "content", "body", "note")
-
 _FILE_OF_TCGA = re.compile(r"(TCGA-[A-Z0-9]{2}-[A-Z0-9]{4})\.[0-9A-F-]{36}", re.IGNORECASE)
-
-_Row = tuple[int, str | None, str | None, str | None]
-"""Row of the file, sample, patient, text."""
 
 
 def read_reports(
@@ -39,42 +36,61 @@ def read_reports(
     *,
     text_column: str | None = None,
     sample_table: str | Path | None = None,
+    ocr: Ocr = "auto",
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress = silent,
 ) -> TextSet:
-    """Read reports; several of one sample are joined in their order with an empty line between.
+    """Read reports, one row a sentence.
+
+    Text is mended as `molsig.ingest.running_text.running_text` says and cut as `molsig.ingest.sentences.Splitter`
+    says. Several reports of one sample follow each other in their order; the same text twice is taken once. The
+    sentences of a sample are its items, ``0001`` onwards.
 
     Parameters
     ----------
     path
-        A CSV or TSV file, JSON lines (plain, gzip or zstd), Parquet, or a folder whose ``.txt`` files are named by
-        patient or sample.
+        A CSV or TSV file, JSON lines (plain, gzip or zstd), Parquet, a PDF named by patient or sample, or a folder
+        whose ``.txt`` and ``.pdf`` files are.
     text_column
         Column or key of the text; by default the first of ``text``, ``report``, ``report_text`` ... there is.
+    ocr
+        What reads PDF pages without a text layer: ``tesseract``, ``rapidocr``, ``none`` (they are left out with a
+        warning), or ``auto``: tesseract, or rapidocr with a warning where tesseract is not installed.
 
     Raises
     ------
     InputError
         With file and row: no id or text column, a row without an id, a line that is no JSON object, a report over
-        `limits.max_cell_chars`, a link that leads out of the folder.
+        `limits.max_cell_chars`, a link that leads out of the folder; a PDF that is encrypted, damaged or over the
+        limits, with its page.
+    MissingExtraError
+        The extra ``reports`` is not installed.
+    UsageError
+        `ocr` is none of these, or is tesseract, and that is not installed.
     """
+    files = ReportFiles(check_ocr(ocr), limits, progress)
     row_of: Callable[[int], int | None]
     if os.path.isdir(path):  # noqa: PTH112
-        rows, row_of = _folder(Path(path), limits), _no_row
-    elif _is_json(path, limits):
-        rows, row_of = _json_lines(path, text_column, limits, progress), int
+        rows, row_of = files.folder(Path(path)), _no_row
+    elif is_pdf(path, limits):
+        rows, row_of = files.one(Path(path)), _no_row
+    elif is_json(path, limits):
+        rows, row_of = read_json_lines(path, text_column, limits, progress), int
     else:
-        rows, row_of = _table(path, text_column, limits, progress)
-    return _assemble(path, rows, row_of, sample_table, limits)
+        rows, row_of = read_table(path, text_column, limits, progress)
+    return _assemble(path, rows, row_of, sample_table, files, limits, progress)
 
 
 def _assemble(
     path: str | Path,
-    rows: Iterator[_Row],
+    rows: Iterator[ReportRow],
     row_of: Callable[[int], int | None],
     sample_table: str | Path | None,
+    files: ReportFiles,
     limits: Limits,
+    progress: Progress,
 ) -> TextSet:
+    splitter = Splitter()
     texts: dict[str, list[str]] = {}
     owners: dict[str, str | None] = {}
     places: dict[str, int] = {}
@@ -86,7 +102,7 @@ def _assemble(
             raise InputError("a report without a patient or sample", file=path, row=row_of(row))
         one = _without_uuid(one)
         patient = patient and _without_uuid(patient)
-        if text is None or not text.strip():
+        if text is None or not any(map(str.isalnum, text)):
             blank += 1
             continue
         if len(text) > limits.max_cell_chars:
@@ -119,17 +135,24 @@ def _assemble(
         patients=[owners[one] for one in ids],
         table=table,
     )
-    notes = list(resolved.notes)
+    sentences = _cut(list(texts.values()), splitter, path, progress)
+    lengths = [len(sentence) for some in sentences for sentence in some]
+    notes = [
+        f"{len(lengths):,} sentences, half of them over {statistics.median_low(lengths):,} characters, the longest "
+        f"{max(lengths):,}",
+        *resolved.notes,
+        *files.notes,
+    ]
     joined = sum(len(parts) > 1 for parts in texts.values())
     if joined:
-        notes.append(f"{joined:,} samples have several reports, joined in their order")
-    warnings = list(resolved.warnings)
+        notes.append(f"{joined:,} samples have several reports, one after the other")
+    warnings = [*resolved.warnings, *files.warnings]
     if blank:
         warnings.append(f"{blank:,} reports are empty and left out")
     return TextSet(
-        samples=resolved.samples,
-        items=("0001",) * len(ids),
-        texts=tuple("\n\n".join(parts) for parts in texts.values()),
+        samples=tuple(sample for sample, some in zip(resolved.samples, sentences, strict=True) for _ in some),
+        items=tuple(f"{number:04d}" for some in sentences for number in range(1, len(some) + 1)),
+        texts=tuple(sentence for some in sentences for sentence in some),
         report=ContractReport(
             file=str(path),
             modality="report",
@@ -145,116 +168,15 @@ def _assemble(
     )
 
 
-def _table(
-    path: str | Path, text_column: str | None, limits: Limits, progress: Progress
-) -> tuple[Iterator[_Row], Callable[[int], int]]:
-    table = read_records_table(path, limits, comment="\0", progress=progress)
-    sample, patient = find_column(table.names, SAMPLE_COLUMNS), find_column(table.names, PATIENT_COLUMNS)
-    if sample is None and patient is None:
-        sample = find_column(table.names, ("patient_filename", "filename", "file_name"))
-    if sample is None and patient is None:
-        raise InputError(
-            f"no column names the patient or the sample; the columns are {', '.join(table.names[:12])}", file=path
-        )
-    text = _text_position(table.names, text_column, path)
-    nothing: list[str | None] = [None] * table.data.num_rows
-    rows = zip(
-        range(table.data.num_rows),
-        nothing if sample is None else table.strings(sample),
-        nothing if patient is None else table.strings(patient),
-        table.strings(text),
-        strict=True,
-    )
-    return rows, table.row_of
-
-
-def _text_position(names: tuple[str, ...], text_column: str | None, path: str | Path) -> int:
-    if text_column is not None:
-        if text_column in names:
-            return names.index(text_column)
-        raise InputError(f"there is no column {text_column!r}; the columns are {', '.join(names[:12])}", file=path)
-    position = find_column(names, TEXT_COLUMNS)
-    if position is None:
-        raise InputError(
-            f"no column holds the text; the columns are {', '.join(names[:12])}",
-            file=path,
-            hint="Call it 'text', or say which column it is",
-        )
-    return position
-
-
-def _is_json(path: str | Path, limits: Limits) -> bool:
-    if file_kind(path, limits) == "parquet":
-        return False
-    with TextStream(path, limits) as stream:
-        return stream.read(64).lstrip().startswith((b"{", b"["))
-
-
-def _json_lines(path: str | Path, text_column: str | None, limits: Limits, progress: Progress) -> Iterator[_Row]:
-    number = 0
-    with TextStream(path, limits, step=f"read {os.path.basename(path)}", progress=progress) as stream:  # noqa: PTH119
-        while (line := stream.read_line()) is not None:
-            number += 1
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(
-                    f"the line is not JSON ({error})",
-                    file=path,
-                    row=number,
-                    hint="Write one object a line (JSON lines)",
-                ) from None
-            if not isinstance(entry, dict):
-                raise InputError("the line is not a JSON object", file=path, row=number)
-            names = tuple(entry)
-            sample, patient = find_column(names, SAMPLE_COLUMNS), find_column(names, PATIENT_COLUMNS)
-            text = entry[names[_text_key(names, text_column, path, number)]]
-            yield (
-                number,
-                _string(None if sample is None else entry[names[sample]], path, number),
-                _string(None if patient is None else entry[names[patient]], path, number),
-                _string(text, path, number),
-            )
-
-
-def _text_key(names: tuple[str, ...], text_column: str | None, path: str | Path, row: int) -> int:
-    try:
-        return _text_position(names, text_column, path)
-    except InputError as error:
-        raise InputError(error.problem, file=path, row=row, hint=error.hint) from None
-
-
-def _string(value: object, path: str | Path, row: int) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise InputError(f"a {type(value).__name__} where text is needed", file=path, row=row)
-
-
-def _folder(folder: Path, limits: Limits) -> Iterator[_Row]:
-    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-    if len(names) > limits.max_files:
-        raise InputError(f"{len(names):,} files, more than the limit of {limits.max_files:,}", file=folder)
-    reports = [name for name in names if name.lower().endswith(".txt")]
-    if not reports:
-        raise InputError("the folder holds no .txt file", file=folder)
-    home = folder.resolve()
-    for number, name in enumerate(reports):
-        file = folder / name
-        if not file.resolve().is_relative_to(home):
-            raise InputError("is a link that leads out of the folder", file=file, hint="Put the file itself there")
-        stem = name[: -len(".txt")]
-        if file.is_file() and file.stat().st_size == 0:
-            yield number, stem, None, None
-            continue
-        with TextStream(file, limits) as stream:
-            text = stream.read(4 * limits.max_cell_chars + 4).decode("utf-8", errors="ignore")
-        if len(text) > limits.max_cell_chars:
-            raise InputError(f"a report longer than the limit of {limits.max_cell_chars:,} characters", file=file)
-        yield number, stem, None, text
+def _cut(samples: list[list[str]], splitter: Splitter, path: str | Path, progress: Progress) -> list[list[str]]:
+    """Sentences of each sample."""
+    step = f"cut {os.path.basename(path)} into sentences"  # noqa: PTH119
+    sentences = []
+    for done, reports in enumerate(samples):
+        progress(step, done, len(samples))
+        sentences.append([sentence for report in reports for sentence in splitter.split(running_text(report))])
+    progress(step, len(samples), len(samples))
+    return sentences
 
 
 def _no_row(_: int) -> None:
