@@ -39,7 +39,8 @@ class Card:
     scale
         Scale of the values the encoder expects (``log2``, ``raw``, or ``binary`` for mutations).
     architecture, hyperparameters
-        Layer sizes and training settings by name.
+        Layer sizes and training settings by name. An encoder on weights given from outside tells under ``called`` what
+        they are called; its identity is the hashes of their files, neither that name nor the licence of the weights.
     training
         ``epochs`` run, ``best_epoch`` (1-based; the weights kept), and per epoch the mean reconstruction loss and KL
         divergence in nats per sample of both shares; ``active_units`` counts latent units whose posterior mean varies
@@ -76,6 +77,9 @@ class Card:
     def identity(self) -> str:
         """Hex SHA-256 of what makes this encoder itself."""
         content = {key: value for key, value in asdict(self).items() if key not in _OUTSIDE_IDENTITY}
+        if "called" in self.architecture:
+            content["architecture"] = {key: value for key, value in self.architecture.items() if key != "called"}
+            del content["licence"]
         return _checksum(content)
 
     @property

@@ -15,8 +15,8 @@ import numpy as np
 from molsig.encoders import disk
 from molsig.encoders.choice import ModelChoice
 from molsig.encoders.disk import files_sha256
-from molsig.errors import DamagedError, InputError, UsageError
-from molsig.types import DIM, Encoded, FeatureMatrix, MutationSet, TextSet, TileSet, items_of, silent
+from molsig.errors import InputError, UsageError
+from molsig.types import Encoded, FeatureMatrix, MutationSet, TextSet, TileSet, items_of, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,12 +95,8 @@ class Encoder(ABC):
         """SHA-256 of what of each row the encoder looks at, before any arithmetic."""
 
     @abstractmethod
-    def _inputs(self, records: Records, rows: Rows) -> NDArray[np.float32]:
-        """Input of the network, (n_rows, n_features), finite."""
-
-    @abstractmethod
-    def _build(self) -> Any:
-        """The untrained `torch.nn.Module` that the weights belong to."""
+    def _vectors(self, records: Records, rows: Rows, progress: Progress) -> NDArray[np.float32]:
+        """Vectors of some rows in their order, float32, (n_rows, 768)."""
 
     def encode(
         self,
@@ -124,8 +120,8 @@ class Encoder(ABC):
         Returns
         -------
         Encoded
-            `vectors` are float32, shape (n_rows, 768): means of q(z|x) in the unit that gives the fitted samples a root
-            mean square norm of 1.
+            `vectors` are float32, shape (n_rows, 768). Of a fitted network: means of q(z|x) in the unit that gives the
+            fitted samples a root mean square norm of 1. Of sentences: each of length 1.
 
         Raises
         ------
@@ -138,13 +134,7 @@ class Encoder(ABC):
         """
         chosen = self._rows(records, rows)
         self._check_coverage(records, chosen, allow_missing)
-        vectors = np.empty((len(chosen), DIM), dtype=np.float32)
-        digests: list[str] = []
-        for batch in self._batches(records, len(chosen)):
-            some = chosen[batch]
-            digests.extend(self._digest(records, some))
-            vectors[batch] = self._embed(self._inputs(records, some))
-            progress(f"encode {self.modality}", batch.stop, len(chosen))
+        vectors = self._vectors(records, chosen, progress)
         if not np.isfinite(vectors).all():
             row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
             raise InputError(
@@ -155,7 +145,7 @@ class Encoder(ABC):
         samples: tuple[SampleId, ...] = tuple(records.samples[row] for row in chosen)
         every = items_of(records)
         items = tuple(every[row] for row in chosen)
-        return Encoded(self.modality, self.space, samples, items, vectors, tuple(digests))
+        return Encoded(self.modality, self.space, samples, items, vectors, self._digests(records, chosen))
 
     def digests(self, records: Records) -> tuple[str, ...]:
         """SHA-256 of what of each sample the encoder looks at: equal ones give equal vectors. Needs no torch.
@@ -165,7 +155,9 @@ class Encoder(ABC):
         UsageError
             The records are of another modality.
         """
-        rows = self._rows(records, None)
+        return self._digests(records, self._rows(records, None))
+
+    def _digests(self, records: Records, rows: Rows) -> tuple[str, ...]:
         return tuple(one for batch in self._batches(records, len(rows)) for one in self._digest(records, rows[batch]))
 
     def save(self, folder: Path) -> None:
@@ -187,33 +179,6 @@ class Encoder(ABC):
     def _batches(self, records: Records, n: int) -> Iterator[slice]:
         step = max(1, min(1024, _BATCH_CELLS // max(1, len(self.features))))
         return (slice(start, min(n, start + step)) for start in range(0, n, step))
-
-    def _embed(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scaled mean of q(z|x), (n, 768)."""
-        import torch
-
-        from molsig.encoders.device import choose_device
-
-        if self._running is None:
-            # Without storage, so that no weights are drawn from the user's random state only to be replaced.
-            with torch.device("meta"):
-                network = self._build()
-            prefix = "net."
-            weights = {
-                name.removeprefix(prefix): torch.from_numpy(value)
-                for name, value in self._contents.tensors.items()
-                if name.startswith(prefix)
-            }
-            try:
-                network.load_state_dict(weights, assign=True)
-            except RuntimeError as error:
-                raise DamagedError(f"the weights of {self.space} do not fit its card: {error}") from None
-            self._running = network.eval().to(choose_device(self._device))
-        device = next(self._running.parameters()).device
-        with torch.inference_mode():
-            means = self._running.embed(torch.from_numpy(inputs).to(device)).cpu().numpy()
-        vectors: NDArray[np.float32] = means * self._contents.tensors["output.scale"]
-        return vectors
 
 
 def fit_encoder(

@@ -13,8 +13,9 @@ import numpy as np
 
 from molsig.encoders.alignment import ALIGNMENTS, Profile, align, choose_alignment, fit_profile
 from molsig.encoders.disk import ENCODED
-from molsig.encoders.encoder import LOWEST_COVERAGE, Encoder
+from molsig.encoders.encoder import LOWEST_COVERAGE
 from molsig.encoders.features import MOST_FEATURES, choose_features, gather, positions, row_blocks
+from molsig.encoders.network import NetworkEncoder
 from molsig.errors import CoverageError, DamagedError, InputError, UsageError
 from molsig.types import FeatureMatrix
 
@@ -45,7 +46,7 @@ Network = Literal["vae", "autoencoder"]
 NETWORKS: tuple[Network, ...] = ("vae", "autoencoder")
 
 
-class ExpressionEncoder(Encoder):
+class ExpressionEncoder(NetworkEncoder):
     """Encoder of a `FeatureMatrix`: RNA, miRNA or any other measured matrix."""
 
     def __init__(self, contents: Contents, device: str = "auto") -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.encoders.disk import ENCODED
-from molsig.encoders.encoder import LOWEST_COVERAGE, Encoder
+from molsig.encoders.encoder import LOWEST_COVERAGE
 from molsig.encoders.features import positions
+from molsig.encoders.network import NetworkEncoder
 from molsig.errors import CoverageError, DamagedError, InputError, UsageError
 from molsig.types import MutationSet
 
@@ -76,7 +77,7 @@ class MutatedGenes:
         return out
 
 
-class MutationEncoder(Encoder):
+class MutationEncoder(NetworkEncoder):
     """Encoder of a `MutationSet`.
 
     A gene that a sample's file does not name counts as not mutated: nothing in the file tells it from one that was not
