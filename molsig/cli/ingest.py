@@ -25,6 +25,10 @@ def ingest(
     matrix_scale: options.MatrixScale = None,
     clinical: Annotated[Path | None, typer.Option("--clinical", help="Patient columns: TSV, CSV or Parquet.")] = None,
     reports: options.Reports = None,
+    report_ocr: options.ReportOcr = "auto",
+    report_model: options.ReportModel = None,
+    report_precision: options.ReportPrecision = "float32",
+    mask_diagnosis: options.MaskDiagnosis = False,
     vectors: options.Vectors = None,
     vector_ids: options.VectorIds = None,
     vector_encoder: options.VectorEncoder = None,
@@ -42,6 +46,9 @@ def ingest(
     ] = False,
     allow_missing: options.AllowMissing = False,
     include_silent: Annotated[bool, typer.Option("--include-silent", help="Encode silent mutations too.")] = False,
+    network: options.Network = None,
+    all_features: options.AllFeatures = False,
+    new_encoder: options.NewEncoder = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the encoders' training.")] = 0,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs an encoder trains.")] = None,
     device: options.Device = "auto",
@@ -50,7 +57,8 @@ def ingest(
     """Bring a cohort into a reference; the reference is made if it is not there.
 
     The first file of a modality trains its encoder, later ones are encoded by it. What is stored already is skipped, so
-    an ingest that was stopped is finished by giving the same command again.
+    an ingest that was stopped is finished by giving the same command again. --new-encoder fits one anew: all samples are
+    embedded into a new space, which takes the place of the old one at once when it is complete.
     """
     from molsig.reference import Reference
 
@@ -65,12 +73,20 @@ def ingest(
         matrix_scale=matrix_scale,
         clinical=clinical,
         reports=reports,
+        report_ocr=report_ocr,
         vectors=vectors,
         vector_ids=vector_ids,
         vector_encoder=vector_encoder,
         reduce=reduce,
         genes=genes,
         samples=samples,
+    )
+    choice = options.choice_of(
+        network=network,
+        all_features=all_features,
+        report_model=report_model,
+        mask_diagnosis=mask_diagnosis,
+        report_precision=report_precision,
     )
     with progress_bar() as progress:
         report = Reference.ingest_into(
@@ -83,6 +99,8 @@ def ingest(
             seed=seed,
             epochs=epochs,
             device=device,
+            choice=choice,
+            new_encoders=tuple(new_encoder or ()),
             progress=progress,
         )
     if json:

@@ -1,9 +1,9 @@
-"""Verbs that look after a reference: info, verify, doctor, forget, export."""
+"""Verbs that look after a reference: info, encoders, verify, doctor, forget, export."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,9 @@ from molsig.cli import options
 from molsig.cli.output import note, print_json, print_table
 from molsig.cli.progress import progress_bar
 from molsig.cli.quick import keep_pandas_out
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def info(reference: options.Reference, json: options.Json = False) -> None:
@@ -36,6 +39,47 @@ def info(reference: options.Reference, json: options.Json = False) -> None:
 
 
 INDEX_COLUMNS = ("space", "method", "rows", "recall", "ef_search", "size", "built")
+
+
+def encoders(reference: options.Reference, json: options.Json = False) -> None:
+    """List the cards of the encoders: data, features, scale, epochs, losses, quality, licence, hash."""
+    from molsig.reference import Reference
+
+    keep_pandas_out()
+    cards = Reference.open(reference).encoders()
+    if json:
+        print_json({"encoders": cards})
+        return
+    print_table(f"{reference}: {len(cards)} encoders", [_card_row(one) for one in cards])
+    for one in cards:
+        card = one["card"]
+        for use, n in card.get("dropped", {}).items():
+            note(f"  {one['space']}: {n:,} features not encoded, {use}")
+        if statement := card.get("training", {}).get("statement"):
+            note(f"  {one['space']}: {statement}")
+
+
+def _card_row(one: Mapping[str, Any]) -> dict[str, object]:
+    card = one["card"]
+    training = card.get("training", {})
+    losses = {name: training.get(f"{name}_reconstruction") or [None] for name in ("train", "validation")}
+    return {
+        "modality": one["modality"],
+        "space": one["space"],
+        "in use": "yes" if one["active"] else "no",
+        "samples": card.get("n_samples"),
+        "patients": card.get("n_patients"),
+        "features": card.get("n_features") or None,
+        "scale": card.get("scale"),
+        "epochs": training.get("epochs"),
+        "best": training.get("best_epoch"),
+        "loss": losses["train"][-1],
+        "held-back loss": losses["validation"][-1],
+        "explained": training.get("explained_variance"),
+        "active units": training.get("active_units"),
+        "licence": card.get("licence"),
+        "sha256": str(card.get("hash", ""))[:12],
+    }
 
 
 def verify(reference: options.Reference, json: options.Json = False) -> None:

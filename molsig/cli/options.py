@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from molsig.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from molsig.encoders.choice import ModelChoice
     from molsig.ingest.cohort import Cohort
 
 Reference = Annotated[
@@ -33,7 +35,33 @@ Matrix = Annotated[
     list[str] | None,
     typer.Option("--matrix", help="Any other measured matrix, such as protein levels: MODALITY=FILE. Repeatable."),
 ]
-Reports = Annotated[Path | None, typer.Option("--reports", help="Pathology reports: CSV, JSONL or a folder of .txt.")]
+Reports = Annotated[
+    Path | None, typer.Option("--reports", help="Pathology reports: CSV, JSONL, PDF or a folder of .txt and .pdf.")
+]
+ReportOcr = Annotated[
+    str, typer.Option("--report-ocr", help="What reads scanned pages: auto, rapidocr, tesseract or none.")
+]
+ReportModel = Annotated[
+    str | None,
+    typer.Option("--report-model", help="Folder or name of a sentence-transformers model; all-mpnet-base-v2."),
+]
+MaskDiagnosis = Annotated[
+    bool, typer.Option("--mask-diagnosis", help="Hide words that name the diagnosis from the report encoder.")
+]
+ReportPrecision = Annotated[
+    str, typer.Option("--report-precision", help="float32, or bfloat16 where the processor has it: faster.")
+]
+Network = Annotated[
+    list[str] | None,
+    typer.Option("--network", help="Network of a matrix: MODALITY=vae (default) or autoencoder. Repeatable."),
+]
+AllFeatures = Annotated[
+    bool, typer.Option("--all-features", help="Encode features that whole groups of samples lack, too.")
+]
+NewEncoder = Annotated[
+    list[str] | None,
+    typer.Option("--new-encoder", help="Fit this modality's encoder anew and switch to it. Repeatable."),
+]
 Vectors = Annotated[
     list[str] | None,
     typer.Option("--vectors", help="Ready vectors of your own encoder: MODALITY=FILE (Parquet, NPY, H5). Repeatable."),
@@ -79,6 +107,7 @@ def cohort_of(
     matrix_scale: Sequence[str] | None = None,
     clinical: Path | None = None,
     reports: Path | None = None,
+    report_ocr: str = "auto",
     vectors: Sequence[str] | None = None,
     vector_ids: Sequence[str] | None = None,
     vector_encoder: Sequence[str] | None = None,
@@ -126,6 +155,7 @@ def cohort_of(
         },
         patients=clinical,
         reports=reports,
+        report_options={} if report_ocr == "auto" else {"ocr": report_ocr},
         vectors={
             modality: {"path": Path(path)}
             | ({"ids": Path(ids[modality])} if modality in ids else {})
@@ -136,6 +166,33 @@ def cohort_of(
         genes=genes,
         sample_table=samples,
     )
+
+
+def choice_of(
+    *,
+    network: Sequence[str] | None = None,
+    all_features: bool = False,
+    report_model: str | None = None,
+    mask_diagnosis: bool = False,
+    report_precision: str = "float32",
+) -> ModelChoice:
+    """Which network or given weights encode what, from the flags."""
+    from molsig.encoders.choice import PRECISIONS, ModelChoice
+
+    precision = next((one for one in PRECISIONS if one == report_precision), None)
+    if precision is None:
+        raise UsageError(f"--report-precision {report_precision}: use {' or '.join(PRECISIONS)}")
+    return ModelChoice(
+        networks=_pairs("--network", network),
+        all_features=all_features,
+        text_model=None if report_model is None else _folder_or_name(report_model),
+        mask_diagnosis=mask_diagnosis,
+        text_precision=precision,
+    )
+
+
+def _folder_or_name(given: str) -> Path | str:
+    return Path(given) if Path(given).exists() or os.sep in given else given
 
 
 def _extras(flag: str, given: Sequence[str] | None, of: str, files: Mapping[str, str]) -> dict[str, str]:

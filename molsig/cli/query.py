@@ -20,6 +20,9 @@ def query(
     rna: options.Rna = None,
     mutations: options.Mutations = None,
     mirna: options.Mirna = None,
+    reports: options.Reports = None,
+    report_ocr: options.ReportOcr = "auto",
+    report_model: options.ReportModel = None,
     matrix: options.Matrix = None,
     matrix_scale: options.MatrixScale = None,
     vectors: options.Vectors = None,
@@ -67,10 +70,10 @@ def query(
     from molsig.reference import Reference
     from molsig.retrieval.answer import documents
 
-    files = (rna, mutations, mirna, matrix, vectors, cohort)
+    files = (rna, mutations, mirna, reports, matrix, vectors, cohort)
     if bool(patient) == any(files):
         raise UsageError(
-            "give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --vectors)"
+            "give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --reports, --matrix, --vectors)"
         )
     if output is not None:
         check_target(output)
@@ -98,6 +101,8 @@ def query(
             rna_orientation=rna_orientation,
             mutations=mutations,
             mirna=mirna,
+            reports=reports,
+            report_ocr=report_ocr,
             matrix=matrix,
             matrix_scale=matrix_scale,
             vectors=vectors,
@@ -109,7 +114,13 @@ def query(
         )
         with progress_bar() as progress:
             answers = stored.query_files(
-                chosen, **how, exclude_self=exclude_self, allow_missing=allow_missing, device=device, progress=progress
+                chosen,
+                **how,
+                exclude_self=exclude_self,
+                allow_missing=allow_missing,
+                device=device,
+                choice=options.choice_of(report_model=report_model),
+                progress=progress,
             )
     if output is not None:
         save(answers, output)

@@ -100,6 +100,22 @@ def choose_features(matrix: FeatureMatrix, *, faint: bool = False, absent: bool 
     return uses
 
 
+def absent_in_groups(matrix: FeatureMatrix) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Features that many samples lack together, as pairs of features and samples, the largest group of features first.
+
+    Groups are told from each other by which samples lack them; at least `BLOCK_FEATURES` features make one.
+    """
+    few = max(1.0, SCATTERED_SHARE * len(matrix.samples))
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for column in range(len(matrix.features)):
+        gaps = np.isnan(matrix.values[:, column])
+        if gaps.sum() > few:
+            groups[np.packbits(gaps).tobytes()].append(column)
+    found = [np.array(columns) for columns in groups.values() if len(columns) >= BLOCK_FEATURES]
+    found.sort(key=lambda columns: (-len(columns), columns[0]))
+    return [(columns, np.flatnonzero(np.isnan(matrix.values[:, columns[0]]))) for columns in found]
+
+
 def positions(features: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int64]:
     """Column of each wanted feature, -1 where it is not there."""
     place = {name: column for column, name in enumerate(features)}

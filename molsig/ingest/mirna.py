@@ -75,7 +75,7 @@ def read_mirna(
         )
     slots, features, duplicates = slots_of(names)
     whole = judged.scale != "raw" and len(features) >= LIBRARY_MIRNAS
-    reads = np.nansum(raw.values, axis=1, dtype=np.float64) if judged.scale == "counts" and whole else None
+    reads = np.asarray(np.nansum(raw.values, axis=1, dtype=np.float64)) if judged.scale == "counts" and whole else None
     values = bring_to_log2(raw, judged, slots, len(features), MIRNA_TOTAL if whole else None)
     notes = [f"{foreign:,} features that are no human miRNA left out"] if foreign else []
     if whole:

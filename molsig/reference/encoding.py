@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molsig.encoders.choice import ModelChoice
 from molsig.errors import NotFoundError, UsageError
 from molsig.index.manifest import sync_directory
 from molsig.types import Encoded, VectorSet
@@ -62,7 +65,43 @@ def _ready(records: Records) -> VectorSet:
     return records
 
 
-def load_encoders(store: Store, modalities: Iterable[str], device: str) -> dict[str, Encoder]:
+PLACES = "models.json"
+"""Where given weights were found, by space: a convenience of this machine, checked by hash and never trusted."""
+
+
+def model_places(store: Store) -> dict[str, str]:
+    """Path of the given weights by space, as noted when they were last used."""
+    try:
+        found = json.loads((store.encoders_dir / PLACES).read_text())
+    except (OSError, ValueError):
+        return {}
+    return {str(space): str(place) for space, place in found.items()} if isinstance(found, dict) else {}
+
+
+def remember_place(store: Store, encoder: Encoder, choice: ModelChoice) -> None:
+    """Note where the given weights of an encoder lie, so that a query need not be told."""
+    place = choice.text_model if encoder.modality == "report" else choice.tile_weights
+    if place is None or not Path(place).exists() or not encoder.card.architecture.get("kind"):
+        return
+    noted = model_places(store) | {encoder.space: str(Path(place).resolve())}
+    fresh = store.encoders_dir / f"{PLACES}.new"
+    fresh.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n")
+    fresh.rename(store.encoders_dir / PLACES)
+
+
+def _with_place(choice: ModelChoice, modality: str, place: str | None) -> ModelChoice:
+    if place is None or not Path(place).exists():
+        return choice
+    if modality == "report" and choice.text_model is None:
+        return replace(choice, text_model=Path(place))
+    if modality == "tile" and choice.tile_weights is None:
+        return replace(choice, tile_weights=Path(place))
+    return choice
+
+
+def load_encoders(
+    store: Store, modalities: Iterable[str], device: str, choice: ModelChoice | None = None
+) -> dict[str, Encoder]:
     """Load the encoder in use of each of `modalities` that has one with weights; each file's hash is checked."""
     wanted = set(modalities)
     entered = [row for row in store.encoders() if row.modality in wanted and row.files_sha256]
@@ -74,8 +113,14 @@ def load_encoders(store: Store, modalities: Iterable[str], device: str) -> dict[
     chosen = {row.modality: row for row in entered}
     # One that was entered but whose first vectors are not committed yet has no active space.
     chosen |= {row.modality: row for row in entered if row.space in active}
+    places = model_places(store)
     return {
-        modality: load_encoder(store.encoders_dir / row.space, device=device, sha256=row.files_sha256)
+        modality: load_encoder(
+            store.encoders_dir / row.space,
+            device=device,
+            sha256=row.files_sha256,
+            choice=_with_place(choice or ModelChoice(), modality, places.get(row.space)),
+        )
         for modality, row in chosen.items()
     }
 

@@ -10,13 +10,22 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from molsig.encoders.choice import ModelChoice
 from molsig.errors import UsageError
 from molsig.index.attributes import PatientChange
 from molsig.index.schema import DATABASE
 from molsig.index.store import Store
 from molsig.ingest.cohort import digest_source, load
-from molsig.reference.encoding import ReadyVectors, gene_map, install_encoder, load_encoders, unique_modalities
-from molsig.types import FeatureMatrix, MutationSet, PatientTable, TextSet, VectorSet, silent
+from molsig.reference.encoding import (
+    ReadyVectors,
+    gene_map,
+    install_encoder,
+    load_encoders,
+    remember_place,
+    unique_modalities,
+)
+from molsig.reference.fitting import make_encoder
+from molsig.types import MutationSet, PatientTable, VectorSet, items_of, silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,10 +35,10 @@ if TYPE_CHECKING:
     from molsig.index.batches import Conflict
     from molsig.index.writer import Writer
     from molsig.ingest.cohort import Cohort
-    from molsig.types import ContractReport, Progress
+    from molsig.types import ContractReport, Progress, Records
 
-FEW_PATIENTS = 100
-"""Patients below which an encoder's training is warned of."""
+TISSUE = "cancer_type"
+"""Patient column that tells the tumour type, where there is one."""
 
 BATCH_PATIENTS = 1024
 """Patients per transaction: small enough to lose little when killed, large enough for a fast commit."""
@@ -95,6 +104,8 @@ class IngestOptions:
     seed: int = 0
     epochs: int | None = None
     device: str = "auto"
+    choice: ModelChoice = field(default_factory=ModelChoice)
+    new_encoders: tuple[str, ...] = ()
 
 
 def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progress = silent) -> IngestReport:
@@ -112,7 +123,7 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         return _timed(start, IngestReport(patients=patients, unchanged=True))
 
     genes = gene_map(store, cohort)
-    modal: list[FeatureMatrix | MutationSet | VectorSet] = []
+    modal: list[Records] = []
     contracts: list[ContractReport] = []
     table: PatientTable | None = None
     for source in cohort.all_sources():
@@ -122,19 +133,15 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         records = load(source, genes=genes, progress=progress)
         if isinstance(records, PatientTable):
             table = records
-        elif not isinstance(records, TextSet):
-            modal.append(records)
-        elif options.dry_run:
-            contracts.append(records.report)
         else:
-            raise UsageError(
-                f"{source.path}: this version has no sentence encoder for reports. Check the file with --dry-run, or "
-                "bring vectors of a model of your own: --vectors report=FILE"
-            )
+            modal.append(records)
     unique_modalities(modal)
-    encoders = {} if store is None else load_encoders(store, [one.modality for one in modal], options.device)
+    kept = [one.modality for one in modal if one.modality not in options.new_encoders]
+    if odd := sorted(set(options.new_encoders) - {one.modality for one in modal if not isinstance(one, VectorSet)}):
+        raise UsageError(f"--new-encoder {odd[0]}: no file of it is given to encode anew")
+    encoders = {} if store is None else load_encoders(store, kept, options.device, options.choice)
     for one in modal:
-        known = isinstance(one, FeatureMatrix | MutationSet) and one.modality in encoders
+        known = not isinstance(one, VectorSet) and one.modality in encoders
         contracts.append(encoders[one.modality].contract(one) if known else one.report)
     patients = {sample.patient for one in modal for sample in one.samples}
     if table is not None:
@@ -146,14 +153,18 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         return _timed(start, report)
 
     store = store or Store.create(path)
+    tissue = _tissue(store, table)
     with store.writer("ingest", progress=progress) as writer:
         if genes is not None and cohort.genes is not None:
             writer.put_genes(genes.table)
         change = PatientChange() if table is None else writer.put_patients(table.table, replace=options.replace)
-        was = set(encoders)
-        sources = [_encoder(store, writer, one, encoders, options, progress) for one in modal]
-        report = replace(report, warnings=_few(sources, was))
+        told: list[str] = []
+        sources = [_encoder(store, writer, one, encoders, tissue, options, told, progress) for one in modal]
+        report = replace(report, warnings=tuple(told))
         report = _commit(store, writer, modal, sources, options, progress, report)
+        burdens = [_burden(store, writer, one, table, options) for one in modal if isinstance(one, MutationSet)]
+        report = replace(report, warnings=report.warnings + tuple(line for line in burdens if line))
+        _switch(store, writer, sources, options)
         writer.build_indexes(progress=progress)
         report = _timed(start, _with_columns(report, change))
         # What was left out has to be tried again, and what was replaced is no longer what earlier files said.
@@ -165,15 +176,62 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     return _timed(start, report)
 
 
-def _few(encoders: Sequence[Encoder | ReadyVectors], known: set[str]) -> tuple[str, ...]:
-    """Warn of encoders that have just been trained on hardly any patients: the reference keeps them."""
-    fresh = [e for e in encoders if not isinstance(e, ReadyVectors) and e.modality not in known]
-    return tuple(
-        f"the {e.modality} encoder was trained on only {e.card.n_patients} patients: its neighbours mean little. Make "
-        "a new reference from a larger cohort and query it with these files instead"
-        for e in fresh
-        if e.card.n_patients < FEW_PATIENTS
-    )
+def _tissue(store: Store, table: PatientTable | None) -> dict[str, str]:
+    """Tumour type by patient, from the patient table at hand and what is stored."""
+    known: dict[str, str] = {}
+    if TISSUE in store.columns():
+        stored = store.attributes(store.select_patients(), [TISSUE])
+        known |= dict(zip(stored["patient"].to_pylist(), stored[TISSUE].to_pylist(), strict=True))
+    if table is not None and TISSUE in table.table.column_names:
+        known |= dict(zip(table.table["patient"].to_pylist(), table.table[TISSUE].to_pylist(), strict=True))
+    return {patient: str(one) for patient, one in known.items() if one is not None}
+
+
+def _burden(
+    store: Store, writer: Writer, mutations: MutationSet, table: PatientTable | None, options: IngestOptions
+) -> str | None:
+    """Store the mutational burden as patient columns; the user's own columns of these names stay as they are."""
+    from molsig.ingest.tmb import COLUMNS, mutational_burden
+
+    if table is not None and (own := sorted(set(COLUMNS) & set(table.table.column_names))):
+        return f"the patient table has a column {own[0]!r} of its own: mutational burden was not added"
+    counted = mutational_burden(mutations, include_silent=options.include_silent)
+    change = writer.put_patients(counted, replace=options.replace)
+    if change.conflicts:
+        return (
+            f"{change.conflicts:,} patients are stored with another mutational burden, which was kept. "
+            "Give --replace to take the new one"
+        )
+    return None
+
+
+def _switch(store: Store, writer: Writer, sources: Sequence[Encoder | ReadyVectors], options: IngestOptions) -> None:
+    """Let the spaces of new encoders take the place of the old ones, each in one transaction.
+
+    Raises
+    ------
+    UsageError
+        The files lack samples that are stored: they would vanish from every answer. Nothing is switched.
+    """
+    spaces = {one.space: one for one in store.spaces()}
+    fresh = [one.space for one in sources if one.modality in options.new_encoders]
+    for space in fresh:
+        modality = spaces[space].modality
+        old = next(one.space for one in spaces.values() if one.modality == modality and one.active)
+        lacking = sorted(_keys(store, old) - _keys(store, space))
+        if lacking:
+            raise UsageError(
+                f"--new-encoder {modality}: {len(lacking):,} stored rows are not in the files, the first is "
+                f"{lacking[0][0]}. The new vectors are stored as {space} and not in use; {old} stays. Give files that "
+                "hold every stored sample"
+            )
+    for space in fresh:
+        writer.activate(space)
+
+
+def _keys(store: Store, space: str) -> set[tuple[str, str]]:
+    held = store.stored(space)
+    return set(zip(held["sample"].to_pylist(), held["item"].to_pylist(), strict=True))
 
 
 def _with_columns(report: IngestReport, change: PatientChange) -> IngestReport:
@@ -195,9 +253,11 @@ def _with_columns(report: IngestReport, change: PatientChange) -> IngestReport:
 def _encoder(
     store: Store,
     writer: Writer,
-    records: FeatureMatrix | MutationSet | VectorSet,
+    records: Records,
     encoders: dict[str, Encoder],
+    tissue: Mapping[str, str],
     options: IngestOptions,
+    told: list[str],
     progress: Progress,
 ) -> Encoder | ReadyVectors:
     """What turns these records into vectors: the reference's encoder, a new one, or nothing for ready vectors."""
@@ -206,24 +266,17 @@ def _encoder(
         writer.put_encoder(ready.space, ready.modality, ready.space, ready.card(), {})
         return ready
     if records.modality not in encoders:
-        from molsig.encoders.encoder import fit_encoder
-
-        encoders[records.modality] = fit_encoder(
-            records,
-            seed=options.seed,
-            epochs=options.epochs,
-            device=options.device,
-            include_silent=options.include_silent and isinstance(records, MutationSet),
-            progress=progress,
-        )
+        encoders[records.modality], lines = make_encoder(records, tissue, options, progress)
+        told += lines
         install_encoder(store, writer, encoders[records.modality])
+    remember_place(store, encoders[records.modality], options.choice)
     return encoders[records.modality]
 
 
 def _commit(
     store: Store,
     writer: Writer,
-    modal: Sequence[FeatureMatrix | MutationSet | VectorSet],
+    modal: Sequence[Records],
     encoders: Sequence[Encoder | ReadyVectors],
     options: IngestOptions,
     progress: Progress,
@@ -271,14 +324,12 @@ def _commit(
     )
 
 
-def _new_rows(
-    store: Store, records: FeatureMatrix | MutationSet | VectorSet, encoder: Encoder | ReadyVectors
-) -> tuple[dict[str, list[int]], int]:
+def _new_rows(store: Store, records: Records, encoder: Encoder | ReadyVectors) -> tuple[dict[str, list[int]], int]:
     """Rows that are not stored with the same input, by patient, and how many are."""
     stored = store.stored(encoder.space)
     keys = zip(stored["sample"].to_pylist(), stored["item"].to_pylist(), strict=True)
     known = dict(zip(keys, stored["digest"].to_pylist(), strict=True))
-    items = records.items if isinstance(records, VectorSet) else ("",) * len(records.samples)
+    items = items_of(records)
     rows: dict[str, list[int]] = {}
     same = 0
     for row, digest in enumerate(encoder.digests(records)):
@@ -296,7 +347,15 @@ def _digest(cohort: Cohort, options: IngestOptions) -> str:
         [source.kind, source.modality, sorted(source.options.items()), digest_source(source)]
         for source in cohort.all_sources()
     ]
-    settings = [options.replace, options.allow_missing, options.include_silent, options.seed, options.epochs]
+    settings = [
+        options.replace,
+        options.allow_missing,
+        options.include_silent,
+        options.seed,
+        options.epochs,
+        asdict(options.choice),
+        options.new_encoders,
+    ]
     return hashlib.sha256(json.dumps([files, settings], default=str).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from molsig.encoders.choice import ModelChoice
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
     from molsig.types import Encoded, Progress
@@ -73,6 +74,7 @@ def file_queries(
     allow_missing: bool,
     exclude_self: bool,
     device: str,
+    choice: ModelChoice,
     progress: Progress,
 ) -> list[Query]:
     """Queries made of the samples in some files.
@@ -82,7 +84,7 @@ def file_queries(
     """
     from molsig.ingest.cohort import load
     from molsig.reference.encoding import ReadyVectors, encoder_for, gene_map, load_encoders, unique_modalities
-    from molsig.types import FeatureMatrix, MutationSet, VectorSet
+    from molsig.types import PatientTable, VectorSet
 
     genes = gene_map(store, cohort)
     sources = [one for one in cohort.sources() if modalities is None or one.modality in modalities]
@@ -90,17 +92,16 @@ def file_queries(
     if not records:
         raise UsageError("no file to query with: name one of --rna, --mutations, --mirna, --matrix, --vectors")
     unique_modalities(records)
-    encoders = load_encoders(store, [one.modality for one in sources], device)
+    encoders = load_encoders(store, [one.modality for one in sources], device, choice)
     encoded: list[Encoded] = []
     for one in records:
-        if isinstance(one, FeatureMatrix | MutationSet):
-            encoded.append(
-                encoder_for(encoders, one.modality).encode(one, allow_missing=allow_missing, progress=progress)
-            )
-        elif isinstance(one, VectorSet):
+        if isinstance(one, PatientTable):
+            raise UsageError(f"{one.report.file}: a patient table is nothing to query with")
+        if isinstance(one, VectorSet):
             encoded.append(ReadyVectors(one).encode(one))
-        else:
-            raise UsageError(f"{one.report.file}: this version has no sentence encoder; bring --vectors report=FILE")
+            continue
+        encoder = encoder_for(encoders, one.modality)
+        encoded.append(encoder.encode(one, allow_missing=allow_missing, progress=progress))
     warnings = tuple(line for one in records for line in one.report.warnings)
     stored = set(store.select_patients())
     return _join(encoded, stored, exclude_self, warnings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from molsig.encoders.choice import ModelChoice
 from molsig.errors import UsageError
 from molsig.types import silent
 
@@ -78,6 +79,8 @@ class Reference:
         seed: int = 0,
         epochs: int | None = None,
         device: str = "auto",
+        choice: ModelChoice | None = None,
+        new_encoders: str | Iterable[str] = (),
         progress: Progress = silent,
         **files: Any,
     ) -> IngestReport:
@@ -97,6 +100,11 @@ class Reference:
             Encode silent mutations too.
         seed, epochs, device
             Training of encoders that the reference does not have yet.
+        choice
+            Which network or given weights encode what.
+        new_encoders
+            Modalities whose encoder is to be made anew from these files. All samples are embedded into a new space,
+            which takes the place of the old one in one transaction once it holds every stored sample.
         files
             ``rna``, ``mutations``, ``mirna``, ``matrices``, ``vectors``, ``patients``, ``genes``, ``sample_table``: see
             `Cohort.of`.
@@ -118,6 +126,8 @@ class Reference:
             seed=seed,
             epochs=epochs,
             device=device,
+            choice=choice or ModelChoice(),
+            new_encoders=_names(new_encoders) or (),
             progress=progress,
         )
 
@@ -197,6 +207,7 @@ class Reference:
         exclude_self: bool = False,
         allow_missing: bool = False,
         device: str = "auto",
+        choice: ModelChoice | None = None,
         progress: Progress = silent,
         **files: Any,
     ) -> list[Answer]:
@@ -219,6 +230,7 @@ class Reference:
             allow_missing=allow_missing,
             exclude_self=exclude_self,
             device=device,
+            choice=choice or ModelChoice(),
             progress=progress,
         )
         return find(
@@ -251,6 +263,14 @@ class Reference:
                 }
             )
         return self._store.info() | {"encoders": encoders}
+
+    def encoders(self) -> list[dict[str, Any]]:
+        """The card of each encoder, with its space and whether that is the one in use for its modality."""
+        active = {space.space for space in self._store.spaces() if space.active}
+        return [
+            {"space": row.space, "modality": row.modality, "active": row.space in active, "card": dict(row.card)}
+            for row in self._store.encoders()
+        ]
 
     def verify(self) -> list[Check]:
         """Check what is on disk against what was written."""

@@ -1,0 +1,111 @@
+"""Making the encoder of a cohort inside an ingest: what it learns from, and what the user is told of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from molsig.types import FeatureMatrix, MutationSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from molsig.encoders.encoder import Encoder
+    from molsig.reference.ingestion import IngestOptions
+    from molsig.types import Progress, Records
+
+FEW_PATIENTS = 100
+"""Patients below which an encoder's training is warned of."""
+
+_GROUPS_TOLD = 3
+
+
+def make_encoder(
+    records: Records, tissue: Mapping[str, str], options: IngestOptions, progress: Progress
+) -> tuple[Encoder, tuple[str, ...]]:
+    """Fit or choose an encoder.
+
+    Parameters
+    ----------
+    tissue
+        Tumour type by patient, where known: tells which types lack features and which classes are small.
+
+    Returns
+    -------
+    encoder : Encoder
+    told : tuple of str
+        What the user should know about what it was, or was not, fitted on.
+    """
+    from molsig.encoders.encoder import fit_encoder
+
+    told: tuple[str, ...] = ()
+    learnt = records
+    if isinstance(records, FeatureMatrix):
+        told += _absent(records, tissue, options.choice.all_features)
+        if records.modality == "mirna":
+            learnt, lines = _good_libraries(records, tissue)
+            told += lines
+    encoder = fit_encoder(
+        learnt,
+        seed=options.seed,
+        epochs=options.epochs,
+        device=options.device,
+        include_silent=options.include_silent and isinstance(records, MutationSet),
+        choice=options.choice,
+        progress=progress,
+    )
+    if statement := encoder.card.training.get("statement"):
+        told += (str(statement),)
+    if not encoder.card.architecture.get("kind") and encoder.card.n_patients < FEW_PATIENTS:
+        told += (
+            f"the {encoder.modality} encoder was trained on only {encoder.card.n_patients} patients: its neighbours "
+            "mean little. Make a new reference from a larger cohort and query it with these files instead",
+        )
+    return encoder, told
+
+
+def _good_libraries(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> tuple[FeatureMatrix, tuple[str, ...]]:
+    """Leave out what the miRNA study leaves out, and say what that is; everything is still encoded and stored."""
+    from molsig.ingest.mirna_quality import leave_out, low_quality, small_classes, told
+
+    reasons = low_quality(matrix)
+    good = leave_out(matrix, reasons)
+    small = small_classes(good, tissue)
+    lines = [*told(matrix, reasons), *told(good, small)]
+    if reasons and tissue:
+        before = Counter(tissue.get(one.patient) for one in matrix.samples)
+        lost = Counter(tissue.get(matrix.samples[row].patient) for row in reasons)
+        lines += [
+            f"{lost[name]:,} of the {before[name]:,} {name} samples are among those of low quality"
+            for name in sorted(name for name in lost if name is not None)
+            if lost[name] > 0.5 * before[name]
+        ]
+    prefix = "left out of the training of the mirna encoder, stored all the same: "
+    return leave_out(good, small), tuple(prefix + line for line in lines)
+
+
+def _absent(matrix: FeatureMatrix, tissue: Mapping[str, str], taken: bool) -> tuple[str, ...]:
+    """Say which features whole groups of samples lack, and what is done about it."""
+    from molsig.encoders.features import absent_in_groups
+
+    groups = absent_in_groups(matrix)
+    lines = []
+    types = Counter(tissue.get(one.patient) for one in matrix.samples)
+    for features, samples in groups[:_GROUPS_TOLD]:
+        lacking = Counter(tissue.get(matrix.samples[row].patient) for row in samples)
+        whole = sorted(name for name, n in lacking.items() if name is not None and n == types[name])
+        of = f", all of {', '.join(whole[:6])}" + (" ..." if len(whole) > 6 else "") if whole else ""
+        what = (
+            "their mean stands in, which can give the group away"
+            if taken
+            else "left out of the encoder, since what is absent can give the group away (--all-features takes them)"
+        )
+        lines.append(
+            f"{len(features):,} of {len(matrix.features):,} {matrix.modality} features are not measured in "
+            f"{len(samples):,} samples{of}: {what}"
+        )
+    if len(groups) > _GROUPS_TOLD:
+        lines.append(
+            f"{len(groups) - _GROUPS_TOLD} more groups of {matrix.modality} features lack in groups of samples"
+        )
+    return tuple(lines)
