@@ -140,8 +140,8 @@ def restore_spaces(page: NDArray[np.uint8], lines: Sequence[_Line]) -> list[str]
     """Put spaces where a line has gaps of white as wide as between words.
 
     rapidocr's recognition, made for Chinese, drops many spaces between Latin words. It tells where each character is,
-    so the widest run without ink between the middles of two neighbours can be measured on the page. The gaps of all lines,
-    over the line's height, are split in two by Otsu's threshold, held within `GAPS`. Spaces that were read stay.
+    so the widest run without ink between the middles of two neighbours can be measured on the page. The gaps of all
+    lines, over the line's height, are split in two by Otsu's threshold, held within `GAPS`. Spaces that were read stay.
 
     Parameters
     ----------

@@ -15,6 +15,9 @@ LEAST_LETTERS = 12
 LONGEST = 1_500
 """A piece with fewer words or letters is no sentence of its own; one of more characters is cut."""
 
+DOUBTFUL = 300
+"""Characters from which on a piece with quotes is looked at again."""
+
 WINDOW = 1_000
 """Characters that pysbd sees at once: its time grows faster than the length of the text."""
 
@@ -26,6 +29,8 @@ _ABBREVIATION = re.compile(
 )
 _GOES_ON = re.compile(r"[,;:)\]]|[\"'](?:[\s.,;:)]|$)|\((?!\w{1,2}\)|[A-Z][a-z]+ )")
 """How no sentence starts: closing marks, and brackets, but for those of items ("(B)") and of whole sentences."""
+_QUOTES = re.compile(r"[\"'\u2018\u2019\u201c\u201d]")
+_QUOTES_AND_BRACKETS = re.compile(r"[\"'\u2018\u2019\u201c\u201d()]")
 _CUTS = (re.compile(r"[.!?;]\s"), re.compile(r"[:,)]\s"), re.compile(r"\s"))
 
 
@@ -51,7 +56,7 @@ class Splitter:
         * Boundaries are those of pysbd (Sadvilkar and Neumann, 2020, doi 10.18653/v1/2020.nlposs-1.15), looked for
           in windows of about `WINDOW` characters, and paragraphs.
         * None is behind an abbreviation of clinical writing ("approx.", "Dr.", "No. 3"), and none before a
-          closing mark or a remark in brackets.
+          closing mark or a remark in brackets. A long piece with quotes is looked at again without them.
         * A piece with fewer than `LEAST_WORDS` words of two letters or `LEAST_LETTERS` letters (item letters, "AF1.",
           headings, "Normal.") is joined to the sentence that follows it, the last one to the one before.
         * A sentence over `LONGEST` characters is cut behind the last stop or semicolon in its second half, else behind
@@ -62,10 +67,22 @@ class Splitter:
         pieces = [
             piece
             for paragraph in text.split("\n")
-            for piece in _between(paragraph, self._boundaries(paragraph))
+            for long_piece in _between(paragraph, self._boundaries(paragraph))
+            for piece in self._without_quotes(long_piece)
             if piece
         ]
         return [part for sentence in _joined(pieces) for part in _cut(sentence)]
+
+    def _without_quotes(self, piece: str) -> Iterator[str]:
+        """Look again at a long piece with its quotes hidden: one that never closes holds sentences together.
+
+        So does a bracket, and brackets are hidden where one is without its other half.
+        """
+        marks = _QUOTES if piece.count("(") == piece.count(")") else _QUOTES_AND_BRACKETS
+        if len(piece) <= DOUBTFUL or not marks.search(piece):
+            yield piece
+        else:
+            yield from _between(piece, self._boundaries(marks.sub("_", piece)))
 
     def _boundaries(self, paragraph: str) -> Iterator[int]:
         start = 0
