@@ -94,8 +94,8 @@ class Encoder(ABC):
         """SHA-256 of what of each row the encoder looks at, before any arithmetic."""
 
     @abstractmethod
-    def _inputs(self, records: Records, rows: Rows) -> NDArray[np.float32]:
-        """Input of the network, (n_rows, n_features), finite."""
+    def _inputs(self, records: Records, rows: Rows) -> NDArray[Any]:
+        """Input of the network: float32, (n_rows, n_features), finite; pixels where that is what a model takes."""
 
     @abstractmethod
     def _build(self) -> Any:

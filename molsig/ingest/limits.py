@@ -39,6 +39,10 @@ class Limits:
         Length of one cell or one report.
     max_files
         Files in a folder.
+    max_pixels
+        Pixels of an image that is decoded whole: PNG, JPEG, TIFF without tiles.
+    max_tiles
+        Tiles that a grid over one slide may have, background included.
     """
 
     max_bytes: int = 8 * GIB
@@ -50,6 +54,8 @@ class Limits:
     max_cells: int = 1_000_000_000
     max_cell_chars: int = 1_000_000
     max_files: int = 100_000
+    max_pixels: int = 89_478_485
+    max_tiles: int = 250_000
 
     def check_shape(self, rows: int, columns: int, file: str | Path) -> None:
         """Raise `InputError` if a table of this shape is over the limits."""
