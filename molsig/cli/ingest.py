@@ -21,6 +21,11 @@ def ingest(
     rna: options.Rna = None,
     mutations: options.Mutations = None,
     mirna: options.Mirna = None,
+    tiles: options.Tiles = None,
+    tile_mpp: options.TileMpp = None,
+    tile_source_mpp: options.TileSourceMpp = None,
+    tile_background: options.TileBackground = None,
+    tile_weights: options.TileWeights = None,
     matrix: options.Matrix = None,
     matrix_scale: options.MatrixScale = None,
     clinical: Annotated[Path | None, typer.Option("--clinical", help="Patient columns: TSV, CSV or Parquet.")] = None,
@@ -46,6 +51,8 @@ def ingest(
     ] = False,
     allow_missing: options.AllowMissing = False,
     include_silent: Annotated[bool, typer.Option("--include-silent", help="Encode silent mutations too.")] = False,
+    tile_model: options.TileModel = None,
+    truncate: options.TruncateTo = "last",
     network: options.Network = None,
     all_features: options.AllFeatures = False,
     new_encoder: options.NewEncoder = None,
@@ -57,8 +64,8 @@ def ingest(
     """Bring a cohort into a reference; the reference is made if it is not there.
 
     The first file of a modality trains its encoder, later ones are encoded by it. What is stored already is skipped, so
-    an ingest that was stopped is finished by giving the same command again. --new-encoder fits one anew: all samples are
-    embedded into a new space, which takes the place of the old one at once when it is complete.
+    an ingest that was stopped is finished by giving the same command again. --new-encoder fits one anew: all samples
+    are embedded into a new space, which takes the place of the old one at once when it is complete.
     """
     from molsig.reference import Reference
 
@@ -74,6 +81,10 @@ def ingest(
         clinical=clinical,
         reports=reports,
         report_ocr=report_ocr,
+        tiles=tiles,
+        tile_mpp=tile_mpp,
+        tile_source_mpp=tile_source_mpp,
+        tile_background=tile_background,
         vectors=vectors,
         vector_ids=vector_ids,
         vector_encoder=vector_encoder,
@@ -87,6 +98,9 @@ def ingest(
         report_model=report_model,
         mask_diagnosis=mask_diagnosis,
         report_precision=report_precision,
+        tile_model=tile_model,
+        tile_weights=tile_weights,
+        truncate=truncate,
     )
     with progress_bar() as progress:
         report = Reference.ingest_into(

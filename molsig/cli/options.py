@@ -51,6 +51,24 @@ MaskDiagnosis = Annotated[
 ReportPrecision = Annotated[
     str, typer.Option("--report-precision", help="float32, or bfloat16 where the processor has it: faster.")
 ]
+Tiles = Annotated[
+    Path | None, typer.Option("--tiles", help="A slide, an image, or a folder of them named by patient or sample.")
+]
+TileMpp = Annotated[float | None, typer.Option("--tile-mpp", help="Micrometres per pixel of the tiles; 0.5.")]
+TileSourceMpp = Annotated[
+    float | None, typer.Option("--tile-source-mpp", help="Micrometres per pixel of images that do not say.")
+]
+TileBackground = Annotated[
+    str | None, typer.Option("--tile-background", help="What drops background: rgb, otsu, none.")
+]
+TileModel = Annotated[
+    str | None,
+    typer.Option("--tile-model", help="A timm model, or vae for a small one of the cohort's own; Prov-GigaPath."),
+]
+TileWeights = Annotated[Path | None, typer.Option("--tile-weights", help="Safetensors file of the tile model.")]
+TruncateTo = Annotated[
+    str, typer.Option("--truncate", help="Longer tile vectors to 768: last, first or pca (components of the cohort).")
+]
 Network = Annotated[
     list[str] | None,
     typer.Option("--network", help="Network of a matrix: MODALITY=vae (default) or autoencoder. Repeatable."),
@@ -108,6 +126,10 @@ def cohort_of(
     clinical: Path | None = None,
     reports: Path | None = None,
     report_ocr: str = "auto",
+    tiles: Path | None = None,
+    tile_mpp: float | None = None,
+    tile_source_mpp: float | None = None,
+    tile_background: str | None = None,
     vectors: Sequence[str] | None = None,
     vector_ids: Sequence[str] | None = None,
     vector_encoder: Sequence[str] | None = None,
@@ -126,6 +148,7 @@ def cohort_of(
         matrix_scale,
         clinical,
         reports,
+        tiles,
         vectors,
         vector_ids,
         reduce,
@@ -155,6 +178,16 @@ def cohort_of(
         },
         patients=clinical,
         reports=reports,
+        tiles=tiles,
+        tile_options={
+            name: value
+            for name, value in (
+                ("mpp", tile_mpp),
+                ("source_mpp", tile_source_mpp),
+                ("background", tile_background),
+            )
+            if value is not None
+        },
         report_options={} if report_ocr == "auto" else {"ocr": report_ocr},
         vectors={
             modality: {"path": Path(path)}
@@ -175,19 +208,28 @@ def choice_of(
     report_model: str | None = None,
     mask_diagnosis: bool = False,
     report_precision: str = "float32",
+    tile_model: str | None = None,
+    tile_weights: Path | None = None,
+    truncate: str = "last",
 ) -> ModelChoice:
     """Which network or given weights encode what, from the flags."""
-    from molsig.encoders.choice import PRECISIONS, ModelChoice
+    from molsig.encoders.choice import PRECISIONS, TRUNCATIONS, ModelChoice
 
     precision = next((one for one in PRECISIONS if one == report_precision), None)
     if precision is None:
         raise UsageError(f"--report-precision {report_precision}: use {' or '.join(PRECISIONS)}")
+    shortened = next((one for one in TRUNCATIONS if one == truncate), None)
+    if shortened is None:
+        raise UsageError(f"--truncate {truncate}: use {', '.join(TRUNCATIONS)}")
     return ModelChoice(
         networks=_pairs("--network", network),
         all_features=all_features,
         text_model=None if report_model is None else _folder_or_name(report_model),
         mask_diagnosis=mask_diagnosis,
         text_precision=precision,
+        tile_model=tile_model,
+        tile_weights=tile_weights,
+        truncate=shortened,
     )
 
 

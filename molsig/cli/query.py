@@ -23,6 +23,11 @@ def query(
     reports: options.Reports = None,
     report_ocr: options.ReportOcr = "auto",
     report_model: options.ReportModel = None,
+    tiles: options.Tiles = None,
+    tile_mpp: options.TileMpp = None,
+    tile_source_mpp: options.TileSourceMpp = None,
+    tile_background: options.TileBackground = None,
+    tile_weights: options.TileWeights = None,
     matrix: options.Matrix = None,
     matrix_scale: options.MatrixScale = None,
     vectors: options.Vectors = None,
@@ -70,10 +75,11 @@ def query(
     from molsig.reference import Reference
     from molsig.retrieval.answer import documents
 
-    files = (rna, mutations, mirna, reports, matrix, vectors, cohort)
+    files = (rna, mutations, mirna, reports, tiles, matrix, vectors, cohort)
     if bool(patient) == any(files):
         raise UsageError(
-            "give either --patient ID or the files of new samples (--rna, --mutations, --mirna, --reports, --matrix, --vectors)"
+            "give either --patient ID or the files of new samples "
+            "(--rna, --mutations, --mirna, --reports, --tiles, --matrix, --vectors)"
         )
     if output is not None:
         check_target(output)
@@ -103,6 +109,10 @@ def query(
             mirna=mirna,
             reports=reports,
             report_ocr=report_ocr,
+            tiles=tiles,
+            tile_mpp=tile_mpp,
+            tile_source_mpp=tile_source_mpp,
+            tile_background=tile_background,
             matrix=matrix,
             matrix_scale=matrix_scale,
             vectors=vectors,
@@ -119,7 +129,7 @@ def query(
                 exclude_self=exclude_self,
                 allow_missing=allow_missing,
                 device=device,
-                choice=options.choice_of(report_model=report_model),
+                choice=options.choice_of(report_model=report_model, tile_weights=tile_weights),
                 progress=progress,
             )
     if output is not None:

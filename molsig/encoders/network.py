@@ -22,8 +22,8 @@ class NetworkEncoder(Encoder):
     """An encoder whose weights are a network with a method `embed`."""
 
     @abstractmethod
-    def _inputs(self, records: Records, rows: Rows) -> NDArray[np.float32]:
-        """Input of the network, (n_rows, n_features), finite."""
+    def _inputs(self, records: Records, rows: Rows) -> NDArray[Any]:
+        """Input of the network: float32, (n_rows, n_features), finite; pixels where that is what a model takes."""
 
     @abstractmethod
     def _build(self) -> Any:
@@ -36,7 +36,7 @@ class NetworkEncoder(Encoder):
             progress(f"encode {self.modality}", batch.stop, len(rows))
         return vectors
 
-    def _embed(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _embed(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Scaled mean of q(z|x), (n, 768)."""
         import torch
 

@@ -28,6 +28,7 @@ OPTIONS: Mapping[str, frozenset[str]] = {
     "matrix": _MATRIX | {"layer"},
     "mutation": frozenset({"sample_table"}),
     "report": frozenset({"text_column", "sample_table", "ocr"}),
+    "tile": frozenset({"mpp", "tile", "background", "source_mpp", "cut", "sample_table"}),
     "vectors": frozenset({"encoder", "ids", "reduce", "seed", "sample_table"}),
     "patients": frozenset({"key"}),
     "genes": frozenset(),
@@ -35,8 +36,15 @@ OPTIONS: Mapping[str, frozenset[str]] = {
 """Kinds of source and the options each takes; they are those of the reader."""
 
 _PATHS = ("sample_table", "ids")
-_TABLES = ("rna", "mutation", "mirna", "report", "patients", "matrix", "vectors")
-_ALIASES = {"mutations": "mutation", "reports": "report", "clinical": "patients", "samples": "sample_table"}
+_TABLES = ("rna", "mutation", "mirna", "report", "tile", "patients", "matrix", "vectors")
+_ALIASES = {
+    "mutations": "mutation",
+    "reports": "report",
+    "tiles": "tile",
+    "slides": "tile",
+    "clinical": "patients",
+    "samples": "sample_table",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Source:
     modality
         What it measures; ``patients`` or ``genes`` for the tables of these.
     path
-        The file; a folder for reports.
+        The file; a folder for reports, slides and tiles.
     options
         Keyword arguments of the reader.
     """
@@ -78,6 +86,7 @@ class Cohort:
     mutation: Source | None = None
     mirna: Source | None = None
     report: Source | None = None
+    tile: Source | None = None
     matrices: tuple[Source, ...] = ()
     vectors: tuple[Source, ...] = ()
     patients: Source | None = None
@@ -92,6 +101,7 @@ class Cohort:
         mutations: str | Path | None = None,
         mirna: str | Path | None = None,
         reports: str | Path | None = None,
+        tiles: str | Path | None = None,
         patients: str | Path | None = None,
         vectors: Mapping[str, str | Path | Mapping[str, Any]] | None = None,
         matrices: Mapping[str, str | Path | Mapping[str, Any]] | None = None,
@@ -100,6 +110,7 @@ class Cohort:
         rna_options: Mapping[str, Any] | None = None,
         mirna_options: Mapping[str, Any] | None = None,
         report_options: Mapping[str, Any] | None = None,
+        tile_options: Mapping[str, Any] | None = None,
         patient_options: Mapping[str, Any] | None = None,
     ) -> Cohort:
         """Build a cohort from single files.
@@ -110,7 +121,7 @@ class Cohort:
             Modality -> file, or -> mapping with ``path`` and the options of the reader.
         sample_table
             Table of sample, patient and kind for every file.
-        rna_options, mirna_options, report_options, patient_options
+        rna_options, mirna_options, report_options, tile_options, patient_options
             Options of the readers, see `OPTIONS`.
 
         Raises
@@ -141,6 +152,7 @@ class Cohort:
             mutation=source("mutation", "mutation", mutations, None),
             mirna=source("mirna", "mirna", mirna, mirna_options),
             report=source("report", "report", reports, report_options),
+            tile=source("tile", "tile", tiles, tile_options),
             matrices=sources("matrix", matrices),
             vectors=sources("vectors", vectors),
             patients=source("patients", "patients", patients, patient_options),
@@ -150,7 +162,7 @@ class Cohort:
 
     def sources(self) -> tuple[Source, ...]:
         """Every source of samples, in a fixed order."""
-        single = (self.rna, self.mutation, self.mirna, self.report)
+        single = (self.rna, self.mutation, self.mirna, self.report, self.tile)
         return (*(one for one in single if one is not None), *self.matrices, *self.vectors)
 
     def all_sources(self) -> tuple[Source, ...]:
@@ -189,7 +201,7 @@ def read_cohort(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Cohort:
         shared["sample_table"] = _path(document["sample_table"], folder, path, "sample_table")
     single = {
         kind: _source(kind, kind, document[kind], folder, path, shared)
-        for kind in ("rna", "mutation", "mirna", "report", "patients")
+        for kind in ("rna", "mutation", "mirna", "report", "tile", "patients")
         if kind in document
     }
     several = {
@@ -202,6 +214,7 @@ def read_cohort(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> Cohort:
         mutation=single.get("mutation"),
         mirna=single.get("mirna"),
         report=single.get("report"),
+        tile=single.get("tile"),
         matrices=several.get("matrix", ()),
         vectors=several.get("vectors", ()),
         patients=single.get("patients"),
@@ -240,6 +253,10 @@ def load(
             from molsig.ingest.reports import read_reports
 
             return read_reports(source.path, limits=limits, progress=progress, **options)
+        case "tile":
+            from molsig.ingest.tiles import read_tiles
+
+            return read_tiles(source.path, limits=limits, progress=progress, **options)
         case "vectors":
             from molsig.ingest.vectors import read_vectors
 
@@ -269,7 +286,12 @@ def digest_file(path: str | Path, *, limits: Limits = DEFAULT_LIMITS) -> str:
 
 def digest_source(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> str:
     """Hex SHA-256 over all files that reading a source depends on: the file, its ids, its sample table."""
-    parts = [digest_file(source.path, limits=limits)]
+    if source.kind == "tile":
+        from molsig.ingest.tile_files import digest_images
+
+        parts = [digest_images(source.path, limits)]
+    else:
+        parts = [digest_file(source.path, limits=limits)]
     parts += [
         f"{name}={digest_file(source.options[name], limits=limits)}" for name in _PATHS if source.options.get(name)
     ]

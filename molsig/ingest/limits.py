@@ -45,6 +45,10 @@ class Limits:
         One image in a PDF page that has to be rendered.
     max_page_pixels
         A rendered page; larger ones are rendered coarser.
+    max_pixels
+        Pixels of an image that is decoded whole: PNG, JPEG, TIFF without tiles.
+    max_tiles
+        Tiles that a grid over one slide may have, background included.
     """
 
     max_bytes: int = 8 * GIB
@@ -60,6 +64,8 @@ class Limits:
     max_pages: int = 2_000
     max_image_pixels: int = 150_000_000
     max_page_pixels: int = 16_000_000
+    max_pixels: int = 89_478_485
+    max_tiles: int = 250_000
 
     def check_shape(self, rows: int, columns: int, file: str | Path) -> None:
         """Raise `InputError` if a table of this shape is over the limits."""

@@ -81,10 +81,10 @@ def join_broken_words(text: str) -> str:
     r"""Join words broken by a hyphen at a line end.
 
     The hyphen goes ("carci-\nnoma" -> "carcinoma") when both halves are small letters. It stays, without the line
-    break, when the text has the word with its hyphen elsewhere; when the first half holds a digit or a capital after its
-    first letter ("HER2-\nnegative", "S-\n100"), is a single letter, or holds a hyphen; when the second half starts with a
-    capital or a digit; and when either half is one that makes compounds ("well-\ndifferentiated", "tan-\nwhite",
-    "spindle-\ncell"). A word that the text has elsewhere without the hyphen loses it in any case.
+    break, when the text has the word with its hyphen elsewhere; when the first half holds a digit or a capital after
+    its first letter ("HER2-\nnegative", "S-\n100"), is a single letter, or holds a hyphen; when the second half starts
+    with a capital or a digit; and when either half is one that makes compounds ("well-\ndifferentiated",
+    "tan-\nwhite", "spindle-\ncell"). A word that the text has elsewhere without the hyphen loses it in any case.
     """
     if "-" not in text:
         return text
