@@ -184,6 +184,7 @@ class Encoder(ABC):
 def fit_encoder(
     records: Records,
     *,
+    rows: Sequence[int] | None = None,
     seed: int = 0,
     epochs: int | None = None,
     device: str = "auto",
@@ -200,6 +201,9 @@ def fit_encoder(
     ----------
     records
         All samples the encoder is to know: tumours and normals alike.
+    rows
+        Positions of the samples to learn from (matrices only); all by default. Which features are encoded is decided on
+        all samples in any case, so that each of them can be encoded.
     seed
         Rules initial weights, order of the samples, noise and the held-back patients: the same seed gives the same
         encoder on the same machine.
@@ -231,7 +235,7 @@ def fit_encoder(
         Training diverged.
     """
     choice = choice or ModelChoice()
-    encoder = _fit(records, seed, epochs, device, include_silent, validation_groups, alignment, choice, progress)
+    encoder = _fit(records, rows, seed, epochs, device, include_silent, validation_groups, alignment, choice, progress)
     if inputs:
         contents = encoder._contents
         encoder._contents = replace(contents, card=replace(contents.card, inputs=dict(inputs)))
@@ -240,6 +244,7 @@ def fit_encoder(
 
 def _fit(
     records: Records,
+    rows: Sequence[int] | None,
     seed: int,
     epochs: int | None,
     device: str,
@@ -249,6 +254,8 @@ def _fit(
     choice: ModelChoice,
     progress: Progress,
 ) -> Encoder:
+    if rows is not None and not isinstance(records, FeatureMatrix):
+        raise UsageError(f"rows to learn from are chosen of matrices, not of {records.modality}")
     if isinstance(records, MutationSet):
         from molsig.encoders.mutation import fit_mutation
 
@@ -275,6 +282,7 @@ def _fit(
             device=device,
             validation_groups=validation_groups,
             alignment=alignment,
+            learnt=rows,
             network=_network(records.modality, choice),
             all_features=choice.all_features,
             progress=progress,

@@ -152,6 +152,7 @@ def fit_expression(
     device: str,
     validation_groups: Sequence[str] | None,
     alignment: Alignment | None,
+    learnt: Sequence[int] | None,
     network: Network,
     all_features: bool,
     progress: Progress,
@@ -168,6 +169,8 @@ def fit_expression(
     encoded = [name for name, use in uses.items() if use == ENCODED]
     columns = positions(matrix.features, encoded)
     rows = _well_covered(matrix, columns)
+    if learnt is not None:
+        rows = np.intersect1d(rows, np.asarray(learnt, dtype=np.int64))
     if len(rows) < FEWEST_SAMPLES:
         raise InputError(
             f"an encoder needs at least {FEWEST_SAMPLES} samples with {LOWEST_COVERAGE:.0%} of the features measured, "

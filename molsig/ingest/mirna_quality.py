@@ -12,15 +12,12 @@ fewer than a million reads, and a reference without them would call the next one
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.errors import InputError
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -57,11 +54,16 @@ def low_quality(matrix: FeatureMatrix) -> dict[int, str]:
     return reasons
 
 
-def small_classes(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> dict[int, str]:
-    """Rows whose class, tissue of the patient and kind of the sample, has too few samples; unknown tissues pass."""
+def small_classes(matrix: FeatureMatrix, tissue: Mapping[str, str], without: Collection[int] = ()) -> dict[int, str]:
+    """Rows whose class, tissue of the patient and kind of the sample, has too few samples; unknown tissues pass.
+
+    `without` are rows that count for nothing, since they are left out already.
+    """
     classes = [
-        (tissue[one.patient], "normal" if one.kind == "normal" else "neoplastic") if one.patient in tissue else None
-        for one in matrix.samples
+        (tissue[one.patient], "normal" if one.kind == "normal" else "neoplastic")
+        if one.patient in tissue and row not in without
+        else None
+        for row, one in enumerate(matrix.samples)
     ]
     sizes = Counter(classes)
     return {
@@ -69,36 +71,6 @@ def small_classes(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> dict[int,
         for row, one in enumerate(classes)
         if one is not None and sizes[one] < SMALLEST_CLASS
     }
-
-
-def leave_out(matrix: FeatureMatrix, reasons: Mapping[int, str]) -> FeatureMatrix:
-    """The matrix without some rows; its report counts what is left.
-
-    Raises
-    ------
-    InputError
-        No sample is left.
-    """
-    if not reasons:
-        return matrix
-    kept = [row for row in range(len(matrix.samples)) if row not in reasons]
-    if not kept:
-        first = min(reasons)
-        raise InputError(
-            f"no sample is good enough: {matrix.samples[first].sample} has {reasons[first]}", file=matrix.report.file
-        )
-    return replace(
-        matrix,
-        samples=tuple(matrix.samples[row] for row in kept),
-        values=matrix.values[kept],
-        reads=None if matrix.reads is None else matrix.reads[kept],
-        report=replace(
-            matrix.report,
-            samples=len(kept),
-            patients=len({matrix.samples[row].patient for row in kept}),
-            kinds=dict(sorted(Counter(matrix.samples[row].kind for row in kept).items())),
-        ),
-    )
 
 
 def told(matrix: FeatureMatrix, reasons: Mapping[int, str]) -> tuple[str, ...]:

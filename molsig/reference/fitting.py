@@ -39,14 +39,15 @@ def make_encoder(
     from molsig.encoders.encoder import fit_encoder
 
     told: tuple[str, ...] = ()
-    learnt = records
+    rows: list[int] | None = None
     if isinstance(records, FeatureMatrix):
         told += _absent(records, tissue, options.choice.all_features)
         if records.modality == "mirna":
-            learnt, lines = _good_libraries(records, tissue)
+            rows, lines = _good_libraries(records, tissue)
             told += lines
     encoder = fit_encoder(
-        learnt,
+        records,
+        rows=rows,
         seed=options.seed,
         epochs=options.epochs,
         device=options.device,
@@ -64,14 +65,13 @@ def make_encoder(
     return encoder, told
 
 
-def _good_libraries(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> tuple[FeatureMatrix, tuple[str, ...]]:
-    """Leave out what the miRNA study leaves out, and say what that is; everything is still encoded and stored."""
-    from molsig.ingest.mirna_quality import leave_out, low_quality, small_classes, told
+def _good_libraries(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> tuple[list[int], tuple[str, ...]]:
+    """Rows that the miRNA study would learn from, and what it would leave out; everything is encoded and stored."""
+    from molsig.ingest.mirna_quality import low_quality, small_classes, told
 
     reasons = low_quality(matrix)
-    good = leave_out(matrix, reasons)
-    small = small_classes(good, tissue)
-    lines = [*told(matrix, reasons), *told(good, small)]
+    small = small_classes(matrix, tissue, without=reasons)
+    lines = [*told(matrix, reasons), *told(matrix, small)]
     if reasons and tissue:
         before = Counter(tissue.get(one.patient) for one in matrix.samples)
         lost = Counter(tissue.get(matrix.samples[row].patient) for row in reasons)
@@ -81,7 +81,8 @@ def _good_libraries(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> tuple[F
             if lost[name] > 0.5 * before[name]
         ]
     prefix = "left out of the training of the mirna encoder, stored all the same: "
-    return leave_out(good, small), tuple(prefix + line for line in lines)
+    kept = [row for row in range(len(matrix.samples)) if row not in reasons and row not in small]
+    return kept, tuple(prefix + line for line in lines)
 
 
 def _absent(matrix: FeatureMatrix, tissue: Mapping[str, str], taken: bool) -> tuple[str, ...]:
