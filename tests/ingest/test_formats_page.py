@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from molsig.ingest import dialect, mutations, orientation, patients, reports, samples, scale
+from molsig.ingest import dialect, mutations, orientation, patients, report_tables, samples, scale
 from molsig.ingest.cohort import OPTIONS, read_cohort
 from molsig.ingest.limits import DEFAULT_LIMITS, MAX_LINE_BYTES
 from molsig.ingest.spreadsheet import gene_of_date
@@ -56,7 +56,7 @@ def test_quantifiers() -> None:
 
 
 def test_names_of_columns() -> None:
-    for name in reports.TEXT_COLUMNS:
+    for name in report_tables.TEXT_COLUMNS:
         assert f"`{name}`" in section("Reports")
     for name in re.findall(r"`(\w+)`", section("Patients").split("(or `key`")[0]):
         assert name in samples.PATIENT_COLUMNS
