@@ -47,7 +47,10 @@ class PageText:
 
 
 class PageReader(Protocol):
-    """Reads the image of a page; `name` says which engine it is."""
+    """Reads the image of a page; `name` says which engine it is.
+
+    `read` raises `InputError` where the engine fails.
+    """
 
     name: str
 
@@ -68,13 +71,16 @@ class Tesseract:
 
     def read(self, page: Image) -> PageText:
         # Without a resolution tesseract guesses one, and warns where the guess is odd.
-        found = self._engine.image_to_data(
-            page.convert("L"),
-            lang="eng",
-            config="--psm 3 --dpi 200",
-            output_type=self._engine.Output.DICT,
-            timeout=PAGE_SECONDS,
-        )
+        try:
+            found = self._engine.image_to_data(
+                page.convert("L"),
+                lang="eng",
+                config="--psm 3 --dpi 200",
+                output_type=self._engine.Output.DICT,
+                timeout=PAGE_SECONDS,
+            )
+        except RuntimeError as error:  # of the program, or of the time that it took
+            raise InputError(f"tesseract could not read it ({error})") from None
         lines: list[str] = []
         last: tuple[int, int, int] | None = None
         weighed = letters = 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from molsig.errors import MissingExtraError, UsageError
+from molsig.errors import InputError, MissingExtraError, UsageError
 from molsig.ingest import ocr
 from molsig.ingest.ocr import RapidOcr, Tesseract, has_tesseract, open_reader, reading_order
 
@@ -76,6 +76,13 @@ def test_the_choice_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(found, RapidOcr)
     assert warning is not None
     assert "read by rapidocr, as tesseract is not installed" in warning
+
+
+@needs_tesseract
+def test_a_page_that_takes_too_long(monkeypatch: pytest.MonkeyPatch, scan: Callable[..., Image.Image]) -> None:
+    monkeypatch.setattr(ocr, "PAGE_SECONDS", 0.001)
+    with pytest.raises(InputError, match="tesseract could not read it"):
+        Tesseract().read(scan(TEXT))
 
 
 @needs_tesseract

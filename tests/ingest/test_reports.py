@@ -177,6 +177,9 @@ def test_a_single_pdf(write: Callable[..., Path], pdf: Callable[..., bytes], tmp
     assert [sample.sample for sample in found.samples] == ["TCGA-OR-A5J1-01A"] * 2
     assert found.texts == ("Adrenal gland with a carcinoma.", "The margins of it are free.")
     assert found.report.warnings == ()
+    # Some programs put lines before the header; a table that speaks of PDF is none.
+    assert read_reports(write("TCGA-OR-A5J1-06.pdf", b"junk\n" + path.read_bytes())).texts == found.texts
+    assert read_reports(write("r.csv", "patient,text\nP1,%PDF-1.4 it says\n")).texts == ("%PDF-1.4 it says",)
     with pytest.raises(UsageError, match="ocr is auto"):
         read_reports(path, ocr="magic")  # type: ignore[arg-type]
 
