@@ -28,7 +28,7 @@ PAGE_SECONDS = 300
 LEAST_CONFIDENCE = 0.3
 """Lines that rapidocr is less sure of are specks and stamps."""
 
-GAPS = (0.12, 0.4)
+GAPS = (0.16, 0.4)
 """Least and largest width of a space between words, in heights of the line, that the gaps of a page may give."""
 
 INK = 140
@@ -47,7 +47,10 @@ class PageText:
 
 
 class PageReader(Protocol):
-    """Reads the image of a page; `name` says which engine it is."""
+    """Reads the image of a page; `name` says which engine it is.
+
+    `read` raises `InputError` where the engine fails.
+    """
 
     name: str
 
@@ -68,13 +71,16 @@ class Tesseract:
 
     def read(self, page: Image) -> PageText:
         # Without a resolution tesseract guesses one, and warns where the guess is odd.
-        found = self._engine.image_to_data(
-            page.convert("L"),
-            lang="eng",
-            config="--psm 3 --dpi 200",
-            output_type=self._engine.Output.DICT,
-            timeout=PAGE_SECONDS,
-        )
+        try:
+            found = self._engine.image_to_data(
+                page.convert("L"),
+                lang="eng",
+                config="--psm 3 --dpi 200",
+                output_type=self._engine.Output.DICT,
+                timeout=PAGE_SECONDS,
+            )
+        except RuntimeError as error:  # of the program, or of the time that it took
+            raise InputError(f"tesseract could not read it ({error})") from None
         lines: list[str] = []
         last: tuple[int, int, int] | None = None
         weighed = letters = 0.0
@@ -161,28 +167,33 @@ def restore_spaces(page: NDArray[np.uint8], lines: Sequence[_Line]) -> list[str]
     threshold = float(np.clip(_otsu(every), *GAPS)) if len(every) else GAPS[1]
     texts = []
     for line, wide in zip(lines, gaps, strict=True):
-        text = ""
-        for character, gap in zip(line.characters, [0.0, *wide], strict=True):
-            if gap > threshold and not text.endswith(" ") and character != " ":
-                text += " "
-            text += character
+        words = _inked(line)
+        text = line.characters[words[0]] if words else ""
+        for (one, other), gap in zip(pairwise(words), wide, strict=True):
+            text += " " * (other - one > 1 or gap > threshold) + line.characters[other]
         texts.append(text)
     return texts
 
 
+def _inked(line: _Line) -> list[int]:
+    """Places of the characters that are no spaces."""
+    return [i for i, character in enumerate(line.characters) if not character.isspace()]
+
+
 def _gaps(page: NDArray[np.uint8], line: _Line, height: float) -> list[float]:
-    """Widest run of columns without ink between neighbouring characters, in pixels."""
+    """Widest run of columns without ink between neighbouring characters, spaces aside, in pixels."""
     import numpy as np
 
     left_top, right_top, *_ = line.corners
     slope = (right_top[1] - left_top[1]) / max(1.0, right_top[0] - left_top[0])
     middles = [float(np.mean([corner[0] for corner in box])) for box in line.boxes]
+    words = _inked(line)
+    if len(middles) != len(line.characters):
+        return [0.0] * (len(words) - 1)
     gaps = []
-    for one, other in pairwise(middles):
+    for one, other in pairwise([middles[i] for i in words]):
         top = left_top[1] + slope * ((one + other) / 2 - left_top[0])
-        part = page[
-            max(0, round(top + 0.1 * height)) : round(top + 0.9 * height), max(0, round(one)) : round(other) + 1
-        ]
+        part = page[max(0, round(top)) : round(top + height), max(0, round(one)) : round(other) + 1]
         if part.size == 0:
             gaps.append(0.0)
             continue

@@ -69,9 +69,10 @@ class PdfText:
 
 
 def is_pdf(path: str | Path, limits: Limits) -> bool:
-    """Whether a file is a PDF: it is marked as one within its first 1,024 bytes, as viewers look for it."""
+    """Whether a file is a PDF: it starts as one, or is named as one and is marked within its first 1,024 bytes."""
     with open_regular(path, limits) as file:
-        return b"%PDF-" in file.read(1024)
+        head = file.read(1024)
+    return head.startswith(b"%PDF-") or (b"%PDF-" in head and str(path).lower().endswith(".pdf"))
 
 
 def read_pdf(path: str | Path, reader: Callable[[], PageReader | None], limits: Limits) -> PdfText:
@@ -184,7 +185,11 @@ class _Reading:
                 return text
             self._engine = reader.name
             self._scanned += 1
-            found = reader.read(self._render(page, number))
+            image = self._render(page, number)
+            try:
+                found = reader.read(image)
+            except InputError as error:
+                raise InputError(f"page {number}: {error.problem}", file=self._path) from None
             if found.text and found.confidence < LEAST_CONFIDENCE:
                 self._unsure.append(number)
             # A page with a line of type and nothing else has more in its text layer than the engine makes out.

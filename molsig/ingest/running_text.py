@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_BROKEN = str.maketrans({"\x02": "-", "\ufffe": "-", "\x0b": "\n", "\x0c": "\n\n", "\u2028": "\n", "\u2029": "\n\n"})
-"""PDFium marks the hyphen of a broken word with U+0002 or U+FFFE; the others end a line or a page."""
+_ENDS = str.maketrans({"\x0b": "\n", "\x0c": "\n\n", "\x85": "\n", "\u2028": "\n", "\u2029": "\n\n"})
+"""Characters that end a line or a page."""
+
+_BROKEN = re.compile("[\x02\ufffe](?:\r?\n)?|\u00ad(?:\r?\n)")
+"""PDFium writes U+0002 or U+FFFE for the hyphen of a broken word and the line end behind it."""
 
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2212", "-"))
-_SOFT_HYPHEN = re.compile("\u00ad+")
 
 _HYPHEN_AT_END = re.compile(r"([^\W_][\w'/.]*(?:-[\w'/.]+)*)-[ \t]*\n[ \t]*(?=([^\W_]+))")
 
@@ -62,8 +64,8 @@ def running_text(text: str) -> str:
       next line would have fitted (in 85 % of the longest line) and starts with no small letter.
     * Full stops that a scan put at line ends are mended, see `mend_stops`.
     """
-    text = unicodedata.normalize("NFKC", text.translate(_BROKEN)).translate(_DASHES).replace("\r\n", "\n")
-    text = _SOFT_HYPHEN.sub("-", text.replace("\r", "\n").replace("\u00ad\n", "-\n"))
+    text = unicodedata.normalize("NFKC", _BROKEN.sub("-\n", text).translate(_ENDS)).translate(_DASHES)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.isprintable():
         text = "".join(_printable(c) for c in text)
     text = re.sub(r"(?<=\w)-\. (?=[a-z])", "-\n", text)
@@ -81,10 +83,10 @@ def join_broken_words(text: str) -> str:
     r"""Join words broken by a hyphen at a line end.
 
     The hyphen goes ("carci-\nnoma" -> "carcinoma") when both halves are small letters. It stays, without the line
-    break, when the text has the word with its hyphen elsewhere; when the first half holds a digit or a capital after
-    its first letter ("HER2-\nnegative", "S-\n100"), is a single letter, or holds a hyphen; when the second half starts
-    with a capital or a digit; and when either half is one that makes compounds ("well-\ndifferentiated",
-    "tan-\nwhite", "spindle-\ncell"). A word that the text has elsewhere without the hyphen loses it in any case.
+    break, when the text has the word with its hyphen elsewhere; when the first half has a digit or a later capital
+    ("HER2-\nnegative", "S-\n100"), is a single letter or has a hyphen; when the second half starts with a capital or a
+    digit; and when either half is one that makes compounds ("well-\ndifferentiated", "tan-\nwhite", "spindle-\ncell").
+    A word that the text has elsewhere without the hyphen loses it in any case.
     """
     if "-" not in text:
         return text

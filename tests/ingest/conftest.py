@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from molsig.ingest.genes import GeneMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -27,6 +29,57 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return _write
+
+
+def pdf_bytes(pages: Sequence[str], *, box: tuple[float, float] = (595, 842), trailer: str = "") -> bytes:
+    """A PDF with a text layer, one line of Helvetica for each line of a page; `trailer` is added to its trailer."""
+    kids = " ".join(f"{4 + 2 * i} 0 R" for i in range(len(pages)))
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode(),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+    ]
+    for i, page in enumerate(pages):
+        escaped = [line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for line in page.split("\n")]
+        lines = "".join(f"({line}) Tj T* " for line in escaped)
+        content = zlib.compress(f"BT /F1 11 Tf 14 TL 50 {box[1] - 60} Td {lines}ET".encode("cp1252"))
+        objects.append(
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {box[0]} {box[1]}] /Contents {5 + 2 * i} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> >> >>".encode()
+        )
+        head = f"<< /Length {len(content)} /Filter /FlateDecode >>\nstream\n".encode()
+        objects.append(head + content + b"\nendstream")
+    data = b"%PDF-1.4\n"
+    places = []
+    for number, body in enumerate(objects, start=1):
+        places.append(len(data))
+        data += f"{number} 0 obj\n".encode() + body + b"\nendobj\n"
+    table = len(data)
+    data += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n".encode()
+    data += b"".join(f"{place:010d} 00000 n \n".encode() for place in places)
+    return data + (
+        f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R {trailer}>>\nstartxref\n{table}\n%%EOF\n".encode()
+    )
+
+
+def draw_page(text: str, *, points: float = 14, dpi: int = 150, size: tuple[float, float] = (6.0, 2.5)) -> Image.Image:
+    """Black type on white, as a scanner sees a page; `size` in inches."""
+    page = Image.new("L", (round(size[0] * dpi), round(size[1] * dpi)), 255)
+    face = ImageFont.load_default(size=points * dpi / 72)
+    ImageDraw.Draw(page).multiline_text((40, 40), text, font=face, fill=10, spacing=points * dpi / 72 * 0.5)
+    return page
+
+
+@pytest.fixture(scope="session")
+def pdf() -> Callable[..., bytes]:
+    """See `pdf_bytes`."""
+    return pdf_bytes
+
+
+@pytest.fixture(scope="session")
+def scan() -> Callable[..., Image.Image]:
+    """See `draw_page`."""
+    return draw_page
 
 
 @pytest.fixture(scope="session")

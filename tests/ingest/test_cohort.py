@@ -27,6 +27,7 @@ scale = "log2"
 
 [report]
 path = "reports"
+ocr = "rapidocr"
 
 [[vectors]]
 modality = "tile"
@@ -53,6 +54,7 @@ def test_the_same_from_toml_and_from_flags(write: Callable[..., Path], tmp_path:
         rna_options={"scale": "log2"},
         mutations=tmp_path / "m.maf",
         reports=tmp_path / "reports",
+        report_options={"ocr": "rapidocr"},
         patients=tmp_path / "clinical.tsv",
         vectors={
             "tile": {"path": "/abs/uni.parquet", "encoder": "uni"},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from molsig.ingest import dialect, mutations, orientation, patients, reports, samples, scale
+from molsig.ingest import dialect, mutations, orientation, patients, pdf, report_tables, samples, scale, sentences
 from molsig.ingest.cohort import OPTIONS, read_cohort
 from molsig.ingest.limits import DEFAULT_LIMITS, MAX_LINE_BYTES
+from molsig.ingest.ocr import Ocr
 from molsig.ingest.spreadsheet import gene_of_date
 
 if TYPE_CHECKING:
@@ -56,10 +57,21 @@ def test_quantifiers() -> None:
 
 
 def test_names_of_columns() -> None:
-    for name in reports.TEXT_COLUMNS:
+    for name in report_tables.TEXT_COLUMNS:
         assert f"`{name}`" in section("Reports")
     for name in re.findall(r"`(\w+)`", section("Patients").split("(or `key`")[0]):
         assert name in samples.PATIENT_COLUMNS
+
+
+def test_numbers_of_the_reports() -> None:
+    told = section("Reports")
+    assert f"fewer than {pdf.LEAST_LETTERS} letters" in told
+    assert f"rendered at {pdf.DPI} dpi" in told
+    assert f"under {pdf.LEAST_CONFIDENCE}" in told
+    assert f"less than {pdf.LEAST_DPI} dpi" in told
+    assert f"fewer than {sentences.LEAST_WORDS} words or {sentences.LEAST_LETTERS} letters" in told
+    assert f"more than {sentences.LONGEST:,} characters" in told
+    assert all(f"`{name}`" in told for name in get_args(Ocr))
 
 
 def test_numbers_of_the_scale() -> None:

@@ -45,6 +45,17 @@ def _npy() -> bytes:
 
 EXPRESSION = b"sample\tpatient\tTP53\tKRAS\tEGFR\nS1\tP1\t1.5\t2\t3\nS2\tP1\t2\t\t-4e1\n"
 MATRIX = {"sample": ["S1", "S2"], "TP53": [1.5, 2.0], "KRAS": [3.0, None]}
+PDF = b"""%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 500 99]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>> endobj
+4 0 obj <</Length 71>> stream
+BT /F 9 Tf 9 50 Td (Sections of the lung show an adenocarcinoma.) Tj ET
+endstream endobj
+5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj
+trailer <</Root 1 0 R>>
+%%EOF
+"""
 SEEDS = {
     "tsv": EXPRESSION,
     "csv": EXPRESSION.replace(b"\t", b",").replace(b"S1", b'"S1"'),
@@ -56,6 +67,7 @@ SEEDS = {
     "maf": b"#v\nHugo_Symbol\tVariant_Classification\tTumor_Sample_Barcode\nTP53\tSilent\tTCGA-OR-A5J1-01A\n",
     "patients": b"patient,age,day\nP1,61,2020-01-01\nP2,[Unknown],\n",
     "reports": b'patient,text\nP1,"a ""b"",\nc"\n',
+    "pdf": PDF,
     "jsonl": json.dumps({"patient": "P1", "text": "x"}).encode() + b"\n",
     "genes": b"ensembl\tsymbol\tentrez\nENSG00000000003\tTSPAN6\t7105\n",
     "samples": b"sample,patient,kind\nS1,P1,normal\n",
@@ -70,7 +82,7 @@ READERS: tuple[Callable[[Path], object], ...] = (
     read_mirna,
     read_maf,
     read_patients,
-    read_reports,
+    partial(read_reports, ocr="none"),
     read_gene_map,
     read_sample_table,
     partial(read_vectors, modality="tile"),
@@ -139,7 +151,13 @@ def test_the_seeds_themselves_are_read(tmp_path: Path) -> None:
         "maf": read_maf,
         "patients": read_patients,
     }
-    readable |= {"reports": read_reports, "jsonl": read_reports, "genes": read_gene_map, "samples": read_sample_table}
+    readable |= {
+        "reports": read_reports,
+        "pdf": read_reports,
+        "jsonl": read_reports,
+        "genes": read_gene_map,
+        "samples": read_sample_table,
+    }
     readable |= {"vectors": READERS[8], "toml": read_cohort, "parquet": READERS[1]}
     for name, reader in readable.items():
         path = tmp_path / name

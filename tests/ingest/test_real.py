@@ -14,6 +14,7 @@ from molsig.ingest.mirna import read_mirna
 from molsig.ingest.mutations import read_maf
 from molsig.ingest.patients import read_patients
 from molsig.ingest.reports import read_reports
+from molsig.ingest.sentences import is_fragment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,9 +135,19 @@ def test_mirna_measured_in_every_type(data_dir: Path) -> None:
 
 def test_reports(data_dir: Path) -> None:
     found = read_reports(data_dir / "tcga/reports.csv.gz")
-    assert len(found.texts) == 1620
-    assert found.report.patients == 1620
-    assert 'A. "Brain tissue (AF1)"' in found.texts[0]
+    assert found.report.patients == found.report.samples == 1620
+    assert len(set(found.samples)) == 1620
+    assert 70_000 < len(found.texts) < 90_000
+    lengths = np.array([len(text) for text in found.texts])
+    assert 45 < np.median(lengths) < 70
+    assert lengths.max() <= 1500
+    # Pieces such as item letters are no sentences of their own, but where a report has nothing else.
+    assert sum(map(is_fragment, found.texts)) < 20
+    first = [text for sample, text in zip(found.samples, found.texts, strict=True) if sample == found.samples[0]]
+    assert any('A. "Brain tissue (AF1)"' in text for text in first)
+    assert found.items[: len(first)] == tuple(f"{i + 1:04d}" for i in range(len(first)))
+    # Line ends of the scans are marked by a stop; few sentences still start in the middle of one.
+    assert sum(text[0].islower() for text in found.texts) < 0.015 * len(found.texts)
 
 
 def test_clinical(data_dir: Path) -> None:
