@@ -45,7 +45,7 @@ fibrohistiocyt; nephrectom; ectomy
 
 STARTS = """
 breast; mammar; mastopath; nipple; areol; axill; lung; pulmon; bronch; alveol; pleur; trache; pneumon; hilar; hilum;
-thyroid; parathyroid; thymus; thymic; mediastin; adrenal; pituitar; liver; hepat; biliar; gallbladder; cholecyst;
+thyroid; parathyroid; thymus; thymic; mediastin; adren; pituitar; liver; hepat; biliar; gallbladder; cholecyst;
 pancrea; duoden; stomach; gastr; pylor; esophag; oesophag; bowel; intestin; colon; colect; colorect; mesocol;
 mesorect; sigmoid; rectum; rectal; recto; cecum; cecal; caecum; caecal; ileum; ileal; ileo; jejun; appendix; appendic;
 anorect; periton; retroperiton; oment; mesenter; kidney; renal; nephr; perinephr; perirenal; ureter; urethr; bladder;
@@ -62,10 +62,10 @@ laryngoscop; bronchoscop; colonoscop; cystoscop; hepatitis; cirrho; barrett
 """Beginnings of words that name an organ, a site, a grading system of one organ, or a procedure on one."""
 
 WHOLE = """
-ca; adenoca; scca; idc; ilc; dcis; lcis; scc; nsclc; sclc; hcc; rcc; ccrcc; tcc; gbm; gist; dlbcl; aml; mfh; hgpin;
-pin; bph; turbt; turp; bso; tah; tahbso; brca; luad; lusc; coad; prad; paad; kirc; kirp; kich; blca; stad; thca; ucec;
-ucs; skcm; uvm; lihc; chol; hnsc; esca; cesc; tgct; thym; pcpg; lgg; laml; dlbc; sarc; meso; acc; oral; anal; anus;
-head; neck; chest; bone; bones; arm; leg; cardia; dura; glial; neural
+ca; adeno; oligo; astro; corpus; multiforme; adenoca; scca; idc; ilc; dcis; lcis; scc; nsclc; sclc; hcc; rcc; ccrcc;
+tcc; gbm; gist; dlbcl; aml; mfh; hgpin; pin; bph; turbt; turp; bso; tah; tahbso; brca; luad; lusc; coad; prad; paad;
+kirc; kirp; kich; blca; stad; thca; ucec; ucs; skcm; uvm; lihc; chol; hnsc; esca; cesc; tgct; thym; pcpg; lgg; laml;
+dlbc; sarc; meso; acc; oral; anal; anus; head; neck; chest; bone; bones; arm; leg; cardia; dura; glial; neural
 """
 """Short words, abbreviations and TCGA codes that count as whole words only. READ, a verb, and OV are left out."""
 
@@ -90,7 +90,7 @@ trans
 
 _WORD = re.compile(r"[^\W\d_]+")
 _JOINTS = " \t\r\n-/\u2010\u2011\u2013"
-_BETWEEN = r"[\W_]*"
+_BETWEEN = r"[\s_'\u2019.\-\u2010\u2011\u2013]{0,3}"
 
 
 def mask(text: str) -> str:

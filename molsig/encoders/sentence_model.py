@@ -226,6 +226,7 @@ def load_pipeline(model: SentenceModel, device: str) -> Any:
             raise
         raise MissingExtraError("Encoding reports", EXTRA) from None
     import torch
+    from safetensors import SafetensorError
 
     with _quiet():
         try:
@@ -236,7 +237,7 @@ def load_pipeline(model: SentenceModel, device: str) -> Any:
                 trust_remote_code=False,
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise UsageError(f"{model.folder} cannot be loaded: {error}") from None
     _check_complete(pipeline, model)
     pipeline.max_seq_length = model.max_tokens

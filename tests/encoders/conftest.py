@@ -13,6 +13,7 @@ from molsig.types import ContractReport, FeatureMatrix, MutationSet, SampleId
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from molsig.encoders.encoder import Encoder
 
@@ -118,3 +119,65 @@ def shift(records: FeatureMatrix, values: np.ndarray, features: Sequence[str] | 
     """The same samples with other values."""
     names = records.features if features is None else tuple(features)
     return replace(records, values=values.astype(np.float32), features=names)
+
+
+def write_text_model(folder: Path, *, width: int = 32, seed: int = 0) -> Path:
+    """A sentence-transformers folder: a small BERT with random weights that spells every word letter by letter."""
+    import json
+    import string
+
+    from molsig.encoders.torchvision_ops import declare_missing_operators
+
+    declare_missing_operators()
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = string.ascii_lowercase + string.digits + string.punctuation
+    vocabulary = {word: i for i, word in enumerate([*marks, *letters, *(f"##{one}" for one in letters)])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=48, **names).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        # Larger than usual, so that a network that was never trained still tells sentences apart.
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = BertModel(config).eval()
+    model.save_pretrained(folder)
+    package = "sentence_transformers.models"
+    parts = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")]
+    modules = [{"idx": i, "name": str(i), "path": at, "type": f"{package}.{one}"} for i, (at, one) in enumerate(parts)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 48, "do_lower_case": False}))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "README.md").write_text("---\nlanguage: en\nlicense: cc0-1.0\n---\n\n# tiny\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small sentence-transformers model of 32 dimensions; copy it before changing it."""
+    pytest.importorskip("transformers", reason="pip install 'molsig[reports]'")
+    return write_text_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def wide_model(tmp_path_factory: pytest.TempPathFactory, text_model: Path) -> Path:
+    """Another one, of 768 dimensions."""
+    return write_text_model(tmp_path_factory.mktemp("models") / "wide", width=768, seed=1)
