@@ -9,8 +9,8 @@ and asked about the test part. All of it once with the texts as they are and onc
 diagnosis hidden.
 
 With ``--cache`` a run that was killed goes on where it stopped: vectors are kept in Parquet parts by the SHA-256 of the
-sentence that the model sees, in a folder named by the SHA-256 of the model's files. A sentence in which nothing is hidden is
-encoded once for both.
+sentence that the model sees, in a folder named by the SHA-256 of the model's files. A sentence in which nothing is
+hidden is encoded once for both.
 """
 
 from __future__ import annotations
