@@ -17,7 +17,6 @@ import csv
 import gzip
 import json
 import sys
-import textwrap
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,8 +82,14 @@ def render(text: str, font: str, dpi: int, scan: bool, seed: int) -> Image:
     face = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf" / font), round(POINTS * dpi / 72))
     page = Image.new("L", (round(8.27 * dpi), round(11.69 * dpi)), 255)
     pen = ImageDraw.Draw(page)
-    columns = int(6.9 * dpi / face.getlength("the tissue of the ")) * 18
-    for i, line in enumerate(textwrap.wrap(text, columns, break_on_hyphens=False)):
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if face.getlength(longer) <= 6.9 * dpi:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    for i, line in enumerate(lines):
         pen.text((round(0.7 * dpi), round((0.8 + i * 1.35 * POINTS / 72) * dpi)), line, font=face, fill=20)
     if not scan:
         return page
