@@ -9,8 +9,8 @@ and asked about the test part. All of it once with the texts as they are and onc
 diagnosis hidden.
 
 With ``--cache`` a run that was killed goes on where it stopped: vectors are kept in Parquet parts by the SHA-256 of the
-sentence that the model sees, in a folder named by the SHA-256 of the model's files. A sentence in which nothing is hidden is
-encoded once for both.
+sentence that the model sees, in a folder named by the SHA-256 of the model's files. A sentence in which nothing is
+hidden is encoded once for both.
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ def main() -> None:
         shown = [asdict(row) | {"scores": {k: v._asdict() for k, v in row.scores.items()}} for row in rows]
         print(json.dumps({"model": encoder.card.architecture["called"], "k": 10, "rows": shown}, indent=1))
         return
-    print(f"{encoder.card.architecture['called']}, {options.precision}; top-1 / balanced accuracy on test patients; "
-          "mean (largest - smallest) of seeds")  # fmt: skip
+    print(f"{encoder.card.architecture['called']}, {options.precision}; top-1 / balanced accuracy on test patients;")
+    print("mean (largest - smallest) of seeds")
     print(f"{'text':10}{'split':8}{'seeds':>6}{'gallery':>9}{'queries':>9}  " + "".join(f"{n:30}" for n in METHODS))
     for masked in (one == "yes" for one in options.masked):
         for split in options.split:
