@@ -217,8 +217,8 @@ def main() -> None:
         shown = [asdict(row) | {"scores": {k: v._asdict() for k, v in row.scores.items()}} for row in rows]
         print(json.dumps({"model": encoder.card.architecture["called"], "k": 10, "rows": shown}, indent=1))
         return
-    print(f"{encoder.card.architecture['called']}, {options.precision}; top-1 / balanced accuracy on test patients; "
-          "mean (largest - smallest) of seeds")  # fmt: skip
+    print(f"{encoder.card.architecture['called']}, {options.precision}; top-1 / balanced accuracy on test patients;")
+    print("mean (largest - smallest) of seeds")
     print(f"{'text':10}{'split':8}{'seeds':>6}{'gallery':>9}{'queries':>9}  " + "".join(f"{n:30}" for n in METHODS))
     for masked in (one == "yes" for one in options.masked):
         for split in options.split:

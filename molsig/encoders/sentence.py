@@ -203,7 +203,7 @@ def fit_sentences(
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         molsig_version=metadata.version("molsig"),
         seed=LIFT_SEED,
-        device=device,
+        device="none",
         n_samples=0,
         n_patients=0,
         n_features=0,
