@@ -50,9 +50,11 @@ class Contents:
 
 def weights_bytes(tensors: Tensors) -> bytes:
     """Serialise tensors; the same tensors give the same bytes."""
+    import numpy as np
     from safetensors.numpy import save
 
-    data: bytes = save(tensors)
+    # safetensors writes memory as it lies: a transposed array would come back with its numbers in another order.
+    data: bytes = save({name: np.ascontiguousarray(one) for name, one in tensors.items()})
     return data
 
 

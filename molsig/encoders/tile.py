@@ -147,11 +147,12 @@ def fit_projection(described: NDArray[np.float32], most: int) -> dict[str, NDArr
     standard -= standard.mean(axis=0)
     variances, vectors = np.linalg.eigh(standard.T @ standard / len(x))
     order = np.argsort(-variances, kind="stable")[: min(most, len(x) - 1)]
-    order = order[variances[order] > 1e-6 * variances.max()]
+    order = order[variances[order] > max(1e-6 * variances.max(), 1e-9)]
     components = vectors[:, order].T
     components *= np.where(components[np.arange(len(order)), np.abs(components).argmax(axis=1)] < 0, -1, 1)[:, None]
     components *= (np.maximum(variances[order], 0) ** -0.25)[:, None]
-    components /= np.sqrt(np.square(standard @ components.T).mean())
+    if len(order):
+        components /= np.sqrt(np.square(standard @ components.T).mean())
     return {
         "input.mean": mean.astype(np.float32),
         "input.deviation": deviation.astype(np.float32),

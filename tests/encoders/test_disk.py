@@ -166,3 +166,10 @@ assert not {"torch", "pandas", "faiss", "duckdb"} & set(sys.modules), "loaded so
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip()) == 64
+
+
+def test_transposed_arrays_come_back_the_right_way_round() -> None:
+    from safetensors.numpy import load
+
+    table = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    np.testing.assert_array_equal(load(disk.weights_bytes({"a": table}))["a"], table)

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, get_args
 
 import pytest
 
-from molsig.ingest import dialect, mutations, orientation, patients, pdf, report_tables, samples, scale, sentences
+from molsig.ingest import (
+    dialect,
+    mutations,
+    orientation,
+    patients,
+    pdf,
+    report_tables,
+    samples,
+    scale,
+    sentences,
+    tile_files,
+    tiles,
+    tissue,
+)
 from molsig.ingest.cohort import OPTIONS, read_cohort
 from molsig.ingest.limits import DEFAULT_LIMITS, MAX_LINE_BYTES
 from molsig.ingest.ocr import Ocr
@@ -99,7 +112,7 @@ def test_the_cohort_of_the_page_is_read(write: Callable[..., Path]) -> None:
     example = re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     assert example is not None
     cohort = read_cohort(write("cohort.toml", example[1]))
-    assert len(cohort.all_sources()) == 8
+    assert len(cohort.all_sources()) == 9
     used = {(source.kind, name) for source in cohort.all_sources() for name in source.options}
     assert {name for _, name in used} >= {
         "scale",
@@ -111,3 +124,20 @@ def test_the_cohort_of_the_page_is_read(write: Callable[..., Path]) -> None:
         "sample_table",
     }
     assert all(name in OPTIONS[kind] for kind, name in used)
+
+
+def test_numbers_of_tiles() -> None:
+    told = section("Slides and tiles")
+    assert f"{tissue.OVERVIEW} x {tissue.OVERVIEW} pixels a tile" in told
+    assert f"darkest channel is {tissue.WHITE_FROM} or more" in told
+    assert f"differ by less than {tissue.COLOURLESS_BELOW}" in told
+    assert f"exceeds red by more than {tissue.GREEN_OVER_RED}" in told
+    assert f"over {tissue.MOST_BACKGROUND:.0%}".replace("%", " %") in told
+    assert tiles.READY_MADE == 2
+    assert "at most two tiles' edge" in told
+    assert tiles.LEAST_INSIDE == 0.75
+    assert "three quarters of its width and height" in told
+    for table in tile_files.TABLES:
+        assert f"`{table.partition('.')[0]}`" in told
+    for option in OPTIONS["tile"]:
+        assert f"`{option}`" in told
