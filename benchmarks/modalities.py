@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.held_out_sites import READERS, SPLITS, take
-from benchmarks.splits import Score, read_labels, score, vote
+from benchmarks.splits import read_labels, score, vote
 from molsig.encoders.choice import ModelChoice
 from molsig.encoders.disk import ENCODED
 from molsig.encoders.encoder import fit_encoder
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from benchmarks.splits import Label
+    from benchmarks.splits import Label, Score
 
 ENCODERS: dict[str, tuple[Callable[[Path], FeatureMatrix | MutationSet], ModelChoice]] = {
     "rna": (READERS["rna"], ModelChoice()),
@@ -100,7 +100,7 @@ def components(x: NDArray[np.float32], gallery: NDArray[np.int64]) -> NDArray[np
 
 
 def logistic(
-    x: NDArray[np.float32],
+    x: NDArray[np.floating],
     types: NDArray[np.str_],
     fitted: NDArray[np.int64],
     validation: NDArray[np.int64],
@@ -112,6 +112,8 @@ def logistic(
 
     # A regression that stops at the largest number of steps is as good as any for a baseline.
     warnings.simplefilter("ignore", ConvergenceWarning)
+    # In single precision lbfgs gives up its line search early, far from the optimum.
+    x = x.astype(np.float64)
     scale = 1 / x[fitted].std()
     found = {}
     for penalty in PENALTIES if len(validation) else ():
