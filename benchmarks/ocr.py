@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.ingest.ocr import PageText, RapidOcr, Tesseract, has_tesseract, reading_order
+from molsig.ingest.ocr import PageText, RapidOcr, Tesseract, has_tesseract
+from molsig.ingest.page_lines import reading_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,8 @@ from PIL import Image
 
 from molsig.errors import InputError, MissingExtraError, UsageError
 from molsig.ingest import ocr
-from molsig.ingest.ocr import RapidOcr, Tesseract, has_tesseract, open_reader, reading_order
+from molsig.ingest.ocr import RapidOcr, Tesseract, has_tesseract, open_reader
+from molsig.ingest.page_lines import reading_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable
