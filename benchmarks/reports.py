@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 SPLITS = {"site": split_by_site, "random": split_at_random}
 METHODS = ("knn", "knn_centred", "probe", "tfidf", "chance")
-PROBE_C = (0.001, 0.003, 0.01, 0.03, 0.1)
-TFIDF_C = (1.0, 10.0, 100.0)
+PROBE_C = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+TFIDF_C = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 CHUNK = 2048
 """Sentences of one part of the cache: under two minutes of work to lose."""
 
