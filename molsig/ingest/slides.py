@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 SUFFIXES = frozenset(
-    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".dcm", ".czi"}
+    {".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif", ".svslide", ".czi"}
     | {".png", ".jpg", ".jpeg"}
 )
-"""Endings of the files of a folder that are read; what a file is, is found out from its content."""
+"""Endings of the files of a folder that are read; what a file is, is found out from its content.
+
+DICOM is missing: each of a slide's many files would be taken for the slide. One of them is given by its own path.
+"""
 
 FINEST_MPP, COARSEST_MPP = 0.05, 20.0
 """Micrometres per pixel that a microscope can mean. A file that says 72 dots per inch (353) means a screen."""

@@ -79,18 +79,15 @@ def image_paths(path: Path, limits: Limits) -> list[tuple[Path, str | None]]:
     if not path.is_dir():
         return [(path, None)]
     home = path.resolve()
-    found: list[tuple[Path, str | None]] = []
-    for entry in _entries(path):
-        if entry.is_dir():
-            # A .mrxs file has its data in a folder of the same name.
-            if path.joinpath(f"{entry.name}.mrxs").exists():
-                continue
+    entries = _entries(path)
+    found: list[tuple[Path, str | None]] = [(one, None) for one in _images(entries)]
+    for entry in entries:
+        # A .mrxs file has its data in a folder of the same name.
+        if entry.is_dir() and not path.joinpath(f"{entry.name}.mrxs").exists():
             _stay_inside(entry, home)
-            found += [(one, entry.name) for one in _entries(entry) if _is_image(one)]
-        elif _is_image(entry):
-            found.append((entry, None))
-        if len(found) > limits.max_files:
-            raise InputError(f"over {limits.max_files:,} images, the limit of files", file=path)
+            found += [(one, entry.name) for one in _images(_entries(entry))]
+    if len(found) > limits.max_files:
+        raise InputError(f"over {limits.max_files:,} images, the limit of files", file=path)
     for one, _ in found:
         _stay_inside(one, home)
     if not found:
@@ -103,8 +100,15 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder / entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.is_dir()
+def _images(entries: list[Path]) -> list[Path]:
+    images = [one for one in entries if one.suffix.lower() in SUFFIXES and not one.is_dir()]
+    # The image files of a Hamamatsu slide start with the name of its index, and are parts of that slide.
+    indexes = [one.stem for one in images if one.suffix.lower() in {".vms", ".vmu"}]
+    return [
+        one
+        for one in images
+        if one.suffix.lower() not in {".jpg", ".jpeg"} or not any(one.name.startswith(stem) for stem in indexes)
+    ]
 
 
 def _stay_inside(path: Path, home: Path) -> None:

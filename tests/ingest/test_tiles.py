@@ -14,6 +14,8 @@ from molsig.errors import InputError, UsageError
 from molsig.ingest import slides, tile_pixels
 from molsig.ingest.cohort import Cohort, digest_source, load, read_cohort
 from molsig.ingest.limits import Limits
+from molsig.ingest.slides import slide_sha256
+from molsig.ingest.tile_files import image_paths
 from molsig.ingest.tiles import read_tiles
 from molsig.ingest.tissue import background_of, otsu
 
@@ -312,6 +314,16 @@ def test_a_table_beside_says_whose(tmp_path: Path, write: Callable[..., Path]) -
     assert caught.value.row == 3
     write("f/labels.tsv", "file\tlabel\na.png\tTUM\n")
     assert "labels.tsv has no column of patients or samples and is not used" in read_tiles(tmp_path / "f").report.notes
+
+
+def test_slides_of_several_files_are_one_slide(tmp_path: Path) -> None:
+    for name in ("M.mrxs", "M/Data0001.dat", "M/thumb.jpg", "V 1.vms", "V 1.jpg", "V 1_map2.jpg", "W.jpg", "D.dcm"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert [one.name for one, _ in image_paths(tmp_path, Limits())] == ["M.mrxs", "V 1.vms", "W.jpg"]
+    before = slide_sha256(tmp_path / "M.mrxs", Limits())
+    (tmp_path / "M" / "Data0001.dat").write_bytes(b"y")
+    assert slide_sha256(tmp_path / "M.mrxs", Limits()) != before
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
