@@ -25,7 +25,7 @@ from molsig.reference.encoding import (
     unique_modalities,
 )
 from molsig.reference.fitting import make_encoder
-from molsig.types import MutationSet, PatientTable, VectorSet, items_of, silent
+from molsig.types import MutationSet, PatientTable, TextSet, VectorSet, items_of, silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,6 +152,12 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     if options.dry_run:
         return _timed(start, report)
 
+    # A text model that is not there is told before anything is written.
+    made = {
+        one.modality: make_encoder(one, {}, options, progress)
+        for one in modal
+        if isinstance(one, TextSet) and one.modality not in encoders
+    }
     store = store or Store.create(path)
     tissue = _tissue(store, table)
     with store.writer("ingest", progress=progress) as writer:
@@ -159,7 +165,7 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
             writer.put_genes(genes.table)
         change = PatientChange() if table is None else writer.put_patients(table.table, replace=options.replace)
         told: list[str] = []
-        sources = [_encoder(store, writer, one, encoders, tissue, options, told, progress) for one in modal]
+        sources = [_encoder(store, writer, one, encoders, made, tissue, options, told, progress) for one in modal]
         report = replace(report, warnings=tuple(told))
         report = _commit(store, writer, modal, sources, options, progress, report)
         burdens = [_burden(store, writer, one, table, options) for one in modal if isinstance(one, MutationSet)]
@@ -255,6 +261,7 @@ def _encoder(
     writer: Writer,
     records: Records,
     encoders: dict[str, Encoder],
+    made: Mapping[str, tuple[Encoder, tuple[str, ...]]],
     tissue: Mapping[str, str],
     options: IngestOptions,
     told: list[str],
@@ -266,7 +273,8 @@ def _encoder(
         writer.put_encoder(ready.space, ready.modality, ready.space, ready.card(), {})
         return ready
     if records.modality not in encoders:
-        encoders[records.modality], lines = make_encoder(records, tissue, options, progress)
+        beforehand = made.get(records.modality)
+        encoders[records.modality], lines = beforehand or make_encoder(records, tissue, options, progress)
         told += lines
         install_encoder(store, writer, encoders[records.modality])
     remember_place(store, encoders[records.modality], options.choice)

@@ -10,7 +10,8 @@ import pytest
 from pyarrow import parquet
 
 import molsig
-from molsig.errors import UsageError
+from molsig.encoders.choice import ModelChoice
+from molsig.errors import MolsigError, UsageError
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -193,12 +194,17 @@ def test_a_reference_is_not_made_twice(reference: molsig.Reference) -> None:
         molsig.Reference.create(reference.path)
 
 
-def test_reports_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_reports_without_a_model_are_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOLSIG_MODELS", str(tmp_path / "no-models"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-cache"))
     file = tmp_path / "reports.csv"
     file.write_text("patient,text\nP1,Invasive ductal carcinoma of the left breast.\n")
     place = tmp_path / "none.molsig"
-    with pytest.raises(UsageError, match="--vectors report=FILE"):
-        molsig.Reference.ingest_into(place, molsig.Cohort.of(reports=file))
+    choice = ModelChoice(text_model="no-such-model")
+    with pytest.raises(MolsigError, match="no-such-model"):
+        molsig.Reference.ingest_into(place, molsig.Cohort.of(reports=file), choice=choice)
     assert not place.exists()
     report = molsig.Reference.ingest_into(place, molsig.Cohort.of(reports=file), dry_run=True)
     assert report.contracts[0].modality == "report"
