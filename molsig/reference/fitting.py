@@ -56,7 +56,7 @@ def make_encoder(
         progress=progress,
     )
     if statement := encoder.card.training.get("statement"):
-        told += (str(statement),)
+        told += (f"the {encoder.modality} encoder: {statement}",)
     if not encoder.card.architecture.get("kind") and encoder.card.n_patients < FEW_PATIENTS:
         told += (
             f"the {encoder.modality} encoder was trained on only {encoder.card.n_patients} patients: its neighbours "

@@ -327,7 +327,9 @@ def _commit(
         replaced=replaced,
         conflicts=len(conflicts),
         warnings=warnings,
-        device=next((e.card.device for e in encoders if not isinstance(e, ReadyVectors)), None),
+        device=next(
+            (e.card.device for e in encoders if not isinstance(e, ReadyVectors) and e.card.device != "none"), None
+        ),
         encoders={one.modality: encoder.space for one, encoder in zip(modal, encoders, strict=True)},
     )
 
