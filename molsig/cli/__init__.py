@@ -25,7 +25,11 @@ def main() -> None:
         if os.environ.get("MOLSIG_DEBUG"):
             raise
         print(f"molsig: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        # Reading stopped half-way: threads of pyarrow that read ahead may still run, and Python's own end then aborts
+        # the process now and then (exit -6 instead of 3). Everything of ours is closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(error.exit_code)
     except MemoryError:
         if os.environ.get("MOLSIG_DEBUG"):
             raise
