@@ -44,7 +44,8 @@ class Card:
     training
         ``epochs`` run, ``best_epoch`` (1-based; the weights kept), and per epoch the mean reconstruction loss and KL
         divergence in nats per sample of both shares; ``active_units`` counts latent units whose posterior mean varies
-        by more than 0.01 over the samples (Burda et al. 2016), ``effective_dimensions`` is the participation ratio.
+        by more than 0.01 over the samples (Burda et al. 2016), ``effective_dimensions`` is the participation ratio,
+        ``explained_variance`` the share of the variance of held-back samples that their reconstruction explains.
     inputs
         SHA-256 of the input files by name, where the caller gave them.
     files

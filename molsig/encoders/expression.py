@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from molsig.encoders import forward
 from molsig.encoders.alignment import ALIGNMENTS, Profile, align, choose_alignment, fit_profile
 from molsig.encoders.disk import ENCODED
 from molsig.encoders.encoder import LOWEST_COVERAGE
@@ -122,6 +123,10 @@ class ExpressionEncoder(NetworkEncoder):
         align(values, self._profile, self._alignment)
         tensors = self._contents.tensors
         return standardise(values, tensors["input.mean"], tensors["input.deviation"])
+
+    def _embed_few(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        network = forward.autoencoder if "latent" in self.card.architecture else forward.expression
+        return network(self._network_weights(), inputs)
 
     def _build(self) -> Any:
         if "latent" in self.card.architecture:

@@ -72,7 +72,12 @@ class ExpressionVAE(nn.Module):
         h = self.hidden(x)
         return self.linear(x) + self.mean(h), self.log_variance(h).clamp(-10.0, 4.0)
 
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """Mean of p(x|z), (batch, n_features)."""
+        x: Tensor = self.decoder(z)
+        return x
+
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """-log p(x|z) in nats, up to the constant of the normal density, (batch,)."""
-        errors = functional.mse_loss(self.decoder(z), x, reduction="none").sum(dim=1)
+        errors = functional.mse_loss(self.reconstruct(z), x, reduction="none").sum(dim=1)
         return errors / (2 * self.noise**2) + x.shape[1] * math.log(self.noise)

@@ -18,7 +18,7 @@ from molsig.encoders.training import split_groups, train
 from molsig.types import DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -90,6 +90,7 @@ def fit(
     means = _means(model, batches, len(job.samples))
     tensors = {f"net.{key}": value.cpu().numpy().copy() for key, value in model.state_dict().items()} | job.around
     tensors["output.scale"] = np.array([1 / np.sqrt(np.square(means).sum(axis=1).mean())], dtype=np.float32)
+    quality = _usage(means) | _explained(model, batches, rows, held_back)
     card = Card(
         name=job.name,
         version=job.version,
@@ -105,7 +106,7 @@ def fit(
         scale=job.scale,
         architecture=dict(job.architecture),
         hyperparameters=settings.to_dict() | dict(job.hyperparameters),
-        training={"held_back_samples": len(held_back), **_usage(means), **history.to_dict(), **dict(job.notes)},
+        training={"held_back_samples": len(held_back), **quality, **history.to_dict(), **dict(job.notes)},
         files={
             disk.WEIGHTS: disk.sha256(disk.weights_bytes(tensors)),
             disk.FEATURES: disk.sha256(disk.features_bytes(job.uses)),
@@ -139,3 +140,29 @@ def _usage(means: NDArray[np.float64]) -> dict[str, float]:
         "active_units": int((means.var(axis=0) > VARYING).sum()),
         "effective_dimensions": round(float(np.trace(covariance)) ** 2 / spread, 2) if spread > 0 else 0.0,
     }
+
+
+def _explained(
+    model: Any,
+    batches: Callable[[NDArray[np.int64]], torch.Tensor],
+    rows: NDArray[np.int64],
+    held_back: NDArray[np.int64],
+) -> dict[str, float]:
+    """Share of the input's variance that its reconstruction explains on samples no weight was fitted to.
+
+    1 - sum of |x - E[x|z]|^2 / sum of |x - m|^2, with z the embedding before its lift and m the mean of the fitted
+    samples; 0 is no better than m, 1 is perfect. Where x is yes or no it is the Brier skill score.
+    """
+    if not len(held_back):
+        return {}
+
+    def blocks(some: NDArray[np.int64]) -> Iterator[torch.Tensor]:
+        return (batches(some[start : start + _CHUNK]) for start in range(0, len(some), _CHUNK))
+
+    error = spread = 0.0
+    with torch.inference_mode():
+        mean = sum(x.double().sum(dim=0) for x in blocks(rows)) / len(rows)
+        for x in blocks(held_back):
+            error += float((x - model.reconstruct(model.posterior(x)[0])).double().square().sum())
+            spread += float((x - mean).square().sum())
+    return {"explained_variance": round(1 - error / spread, 4)} if spread > 0 else {}

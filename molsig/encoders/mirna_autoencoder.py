@@ -82,9 +82,14 @@ class MirnaAutoencoder(nn.Module):
         """Latent units, (batch, latent), known without doubt."""
         return self.encoder(x), None
 
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """x', (batch, n_features)."""
+        x: Tensor = self.decoder(z)
+        return x
+
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """Mean square error over the miRNAs, (batch,)."""
-        return functional.mse_loss(self.decoder(z), x, reduction="none").mean(dim=1)
+        return functional.mse_loss(self.reconstruct(z), x, reduction="none").mean(dim=1)
 
 
 def _layers(sizes: tuple[int, ...]) -> nn.Sequential:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molsig.encoders import forward
 from molsig.encoders.disk import ENCODED
 from molsig.encoders.encoder import LOWEST_COVERAGE
 from molsig.encoders.features import positions
@@ -163,6 +164,9 @@ class MutationEncoder(NetworkEncoder):
     def _inputs(self, records: Records, rows: Rows) -> NDArray[np.float32]:
         _, genes, column_of = self._prepare(records)
         return genes.dense(rows, column_of, len(self.features))
+
+    def _embed_few(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        return forward.mutation(self._network_weights(), inputs)
 
     def _build(self) -> Any:
         from molsig.encoders.mutation_vae import MutationVAE

@@ -70,6 +70,10 @@ class MutationVAE(nn.Module):
         h = self.hidden(x)
         return self.mean(h), self.log_variance(h).clamp(-10.0, 4.0)
 
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """p(x = 1|z), (batch, n_genes)."""
+        return torch.sigmoid(self.logits(self.decoder(z)))
+
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """-log p(x|z) in nats, (batch,)."""
         logits = self.logits(self.decoder(z))

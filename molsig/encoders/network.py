@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from molsig.types import Progress, Records
 
 
+FEW = 64
+"""Most samples that are encoded without torch, whose loading would take longer."""
+
+_PREFIX = "net."
+
+
 class NetworkEncoder(Encoder):
     """An encoder whose weights are a network with a method `embed`."""
 
@@ -31,13 +37,35 @@ class NetworkEncoder(Encoder):
 
     def _vectors(self, records: Records, rows: Rows, progress: Progress) -> NDArray[np.float32]:
         vectors = np.empty((len(rows), DIM), dtype=np.float32)
+        few = len(rows) <= FEW and self._device in {"auto", "cpu"}
         for batch in self._batches(records, len(rows)):
-            vectors[batch] = self._embed(self._inputs(records, rows[batch]))
+            inputs = self._inputs(records, rows[batch])
+            means = self._try_few(inputs) if few else None
+            vectors[batch] = self._embed(inputs) if means is None else means
+            vectors[batch] *= self._contents.tensors["output.scale"]
             progress(f"encode {self.modality}", batch.stop, len(rows))
         return vectors
 
+    def _embed_few(self, inputs: NDArray[Any]) -> NDArray[np.float32] | None:
+        """What `_embed` gives, without torch; None where there is no such way."""
+        return None
+
+    def _try_few(self, inputs: NDArray[Any]) -> NDArray[np.float32] | None:
+        try:
+            return self._embed_few(inputs)
+        except (KeyError, ValueError) as error:
+            raise self._misfit(error) from None
+
+    def _misfit(self, error: Exception) -> DamagedError:
+        return DamagedError(f"the weights of {self.space} do not fit its card: {error}")
+
+    def _network_weights(self) -> dict[str, NDArray[np.float32]]:
+        """Weights of the network by the names it has for them."""
+        tensors = self._contents.tensors
+        return {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
+
     def _embed(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Scaled mean of q(z|x), (n, 768)."""
+        """Mean of q(z|x), (n, 768)."""
         import torch
 
         from molsig.encoders.device import choose_device
@@ -46,19 +74,13 @@ class NetworkEncoder(Encoder):
             # Without storage, so that no weights are drawn from the user's random state only to be replaced.
             with torch.device("meta"):
                 network = self._build()
-            prefix = "net."
-            weights = {
-                name.removeprefix(prefix): torch.from_numpy(value)
-                for name, value in self._contents.tensors.items()
-                if name.startswith(prefix)
-            }
+            weights = {name: torch.from_numpy(value) for name, value in self._network_weights().items()}
             try:
                 network.load_state_dict(weights, assign=True)
             except RuntimeError as error:
-                raise DamagedError(f"the weights of {self.space} do not fit its card: {error}") from None
+                raise self._misfit(error) from None
             self._running = network.eval().to(choose_device(self._device))
         device = next(self._running.parameters()).device
         with torch.inference_mode():
-            means = self._running.embed(torch.from_numpy(inputs).to(device)).cpu().numpy()
-        vectors: NDArray[np.float32] = means * self._contents.tensors["output.scale"]
-        return vectors
+            means: NDArray[np.float32] = self._running.embed(torch.from_numpy(inputs).to(device)).cpu().numpy()
+        return means

@@ -115,9 +115,7 @@ class TimmEncoder(TileEncoder):
         return out
 
     def _embed(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        tensors = self._contents.tensors
-        lowered = lower(self._raw(inputs), tensors, self.card.hyperparameters["truncate"])
-        return lowered * tensors["output.scale"]
+        return lower(self._raw(inputs), self._contents.tensors, self.card.hyperparameters["truncate"])
 
 
 def fit_timm(tiles: TileSet, choice: ModelChoice, seed: int, device: str, progress: Progress = silent) -> TimmEncoder:

@@ -149,7 +149,12 @@ class TileVAE(nn.Module):
         h = self.hidden(x)
         return self.mean(h), self.log_variance(h).clamp(-10.0, 4.0)
 
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """Mean of p(x|z), (batch, n_components)."""
+        x: Tensor = self.output(self.decoder(z))
+        return x
+
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """-log p(x|z) in nats without its constant, (batch,)."""
-        error: Tensor = (self.output(self.decoder(z)) - x).square().sum(dim=1) / (2 * SIGMA**2)
+        error: Tensor = (self.reconstruct(z) - x).square().sum(dim=1) / (2 * SIGMA**2)
         return error

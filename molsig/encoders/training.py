@@ -33,6 +33,9 @@ class Autoencoder(Protocol):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and log-variance of q(z | x), each (batch, latent); no variance where z is known without doubt."""
 
+    def reconstruct(self, z: Tensor) -> Tensor:
+        """Expectation of x under p(x | z), of the shape of x."""
+
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """-log p(x | z) in nats, or another error, for each sample, (batch,)."""
 

@@ -92,6 +92,8 @@ def test_weights_of_another_shape_are_noticed(rna: Encoder, expression: FeatureM
     short = contents.tensors | {"net.mean.weight": np.zeros((768, 3), np.float32)}
     with pytest.raises(DamagedError, match="do not fit its card"):
         type(rna)(replace(contents, tensors=short), "cpu").encode(expression)
+    with pytest.raises(DamagedError, match="do not fit its card"):
+        type(rna)(replace(contents, tensors=short), "cpu").encode(expression, rows=[0])
 
 
 def test_nothing_is_overwritten(rna: Encoder, saved: Path) -> None:

@@ -246,3 +246,15 @@ def test_the_card_tells_the_fit(rna: Encoder) -> None:
     assert training["train_reconstruction"][-1] < training["train_reconstruction"][0]
     assert training["active_units"] > 300
     assert training["effective_dimensions"] > 5
+    assert 0.3 < training["explained_variance"] < 1
+
+
+def test_a_fit_that_stops_early_explains_less(expression: FeatureMatrix, rna: Encoder) -> None:
+    early = fit_encoder(expression, epochs=1, device="cpu").card.training["explained_variance"]
+    assert early < rna.card.training["explained_variance"] - 0.1
+
+
+def test_without_held_back_samples_nothing_is_said_of_what_is_explained(expression: FeatureMatrix) -> None:
+    training = fit_encoder(expression, rows=range(8), epochs=1, device="cpu").card.training
+    assert training["held_back_samples"] == 0
+    assert "explained_variance" not in training

@@ -126,3 +126,4 @@ def test_the_card_follows_the_source_paper(netvae: Encoder) -> None:
     settings = netvae.card.hyperparameters
     assert (settings["batch_size"], settings["patience"], settings["warmup_epochs"]) == (256, 10, 1.0)
     assert (netvae.card.scale, netvae.card.modality, netvae.card.name) == ("binary", "mutation", "mutation-vae")
+    assert 0 < netvae.card.training["explained_variance"] < 1

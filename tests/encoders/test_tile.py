@@ -149,6 +149,7 @@ def test_the_card_says_why_the_vae_was_taken(tiles: TileSet, vae: Encoder) -> No
     assert (card.n_samples, card.n_patients, card.n_features) == (PATIENTS, PATIENTS, 71)
     assert (card.training["tiles"], card.training["fitted_tiles"]) == (96, 96)
     assert (card.hyperparameters["tile"], card.hyperparameters["mpp"]) == (SIZE, 0.5)
+    assert 0.3 < card.training["explained_variance"] < 1
     assert card.hash == card.identity()
 
 
