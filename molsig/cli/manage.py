@@ -52,34 +52,36 @@ def encoders(reference: options.Reference, json: options.Json = False) -> None:
         return
     print_table(f"{reference}: {len(cards)} encoders", [_card_row(one) for one in cards])
     for one in cards:
-        card = one["card"]
-        for use, n in card.get("dropped", {}).items():
-            note(f"  {one['space']}: {n:,} features not encoded, {use}")
-        if statement := card.get("training", {}).get("statement"):
-            note(f"  {one['space']}: {statement}")
+        print("\n".join(_card_lines(one)), end="\n\n")
 
 
 def _card_row(one: Mapping[str, Any]) -> dict[str, object]:
     card = one["card"]
-    training = card.get("training", {})
-    losses = {name: training.get(f"{name}_reconstruction") or [None] for name in ("train", "validation")}
     return {
-        "modality": one["modality"],
         "space": one["space"],
         "in use": "yes" if one["active"] else "no",
         "samples": card.get("n_samples"),
-        "patients": card.get("n_patients"),
         "features": card.get("n_features") or None,
         "scale": card.get("scale"),
-        "epochs": training.get("epochs"),
-        "best": training.get("best_epoch"),
-        "loss": losses["train"][-1],
-        "held-back loss": losses["validation"][-1],
-        "explained": training.get("explained_variance"),
-        "active units": training.get("active_units"),
-        "licence": card.get("licence"),
-        "sha256": str(card.get("hash", ""))[:12],
+        "explained": card.get("training", {}).get("explained_variance"),
     }
+
+
+def _card_lines(one: Mapping[str, Any]) -> list[str]:
+    """The rest of a card, as lines that fit a narrow terminal."""
+    card = one["card"]
+    training = card.get("training", {})
+    lines = [f"{one['space']}: {one['modality']}, {card.get('n_patients', 0):,} patients"]
+    if training.get("train_reconstruction"):
+        fit = f"epoch {training['best_epoch']} of {training['epochs']}, loss {training['train_reconstruction'][-1]:.4g}"
+        if held := training.get("validation_reconstruction"):
+            fit += f", on {training['held_back_samples']:,} held-back samples {held[training['best_epoch'] - 1]:.4g}"
+        lines.append(f"{fit}; {training['active_units']} active units")
+    lines += [f"{n:,} features not encoded, {use}" for use, n in card.get("dropped", {}).items()]
+    if statement := training.get("statement"):
+        lines.append(statement)
+    lines.append(f"licence: {card.get('licence', 'unknown')}; sha256 {card.get('hash', '')[:12]}")
+    return [lines[0], *(f"  {line}" for line in lines[1:])]
 
 
 def verify(reference: options.Reference, json: options.Json = False) -> None:

@@ -86,7 +86,7 @@ PROV_GIGAPATH = TileModel(
     },
     repositories=("prov-gigapath/prov-gigapath",),
     preprocessing=Preprocessing(256, 224, _IMAGENET_MEAN, _IMAGENET_STD),
-    licence="Prov-GigaPath License Terms: non-commercial research only, weights not to be passed on; not part of molsig",
+    licence="Prov-GigaPath License Terms: non-commercial research only, weights not to be passed on",
 )
 
 
