@@ -140,7 +140,7 @@ def load_patient_vectors(store: Store, modalities: Sequence[str] | None = None) 
         np.add.at(total, of[summed], block[summed])
         vectors[modality] = total.astype(np.float32)
         present[modality] = np.bincount(of[summed], minlength=len(patients)) > 0
-    held = np.flatnonzero(np.any([one for one in present.values()], axis=0)) if present else np.arange(0)
+    held = np.flatnonzero(np.any(list(present.values()), axis=0)) if present else np.arange(0)
     return PatientVectors(tuple(patients), vectors, present).take(held)
 
 
