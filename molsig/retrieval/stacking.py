@@ -2,7 +2,7 @@
 
 A patient's log-probabilities are
 
-    log p(c) = alpha log prior(c) + n^-gamma  sum over present modalities m and views v of  w[m, v] e[m, v, c]  + constant
+    log p(c) = alpha log prior(c) + n^-gamma  sum over present modalities m, views v of  w[m, v] e[m, v, c]  + constant
 
 with e the log-likelihood ratios of `molsig.retrieval.heads` and n the number of present modalities. gamma takes back
 what modalities say twice: 0 if they were independent given the class, 1 if they all said the same. The weights minimise
@@ -71,7 +71,7 @@ def fit_stack(
     """
     from scipy.optimize import minimize
 
-    m, n, v, c = evidence.shape
+    m, n, v = evidence.shape[:3]
     rows = np.arange(n)
     start = np.concatenate([np.full(m * v, 1.0 / v), [0.3, 1.0]])
 

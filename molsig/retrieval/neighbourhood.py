@@ -1,0 +1,68 @@
+"""The nearest stored patients in each modality on its own, in memory: how near they are, and of which class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.retrieval.patient_vectors import nearest_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+BLOCK_CELLS = 8_000_000
+"""Cosines held at a time: 32 MB."""
+
+STRANGE_AFTER = 5
+"""Neighbours whose mean cosine says how familiar a vector is."""
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors at length 1; zeros stay zeros."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-9)))
+
+
+def blocks(n: int, width: int) -> Iterator[slice]:
+    """Slices of `n` rows of which each makes at most `BLOCK_CELLS` cells of `width` columns."""
+    step = max(1, BLOCK_CELLS // max(1, width))
+    return (slice(start, min(n, start + step)) for start in range(0, n, step))
+
+
+def neighbourhood(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], classes: NDArray[np.int64], n_classes: int, k: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Classes and nearness of the nearest gallery vectors.
+
+    Parameters
+    ----------
+    queries, gallery
+        Vectors, (n, 768) and (m, 768), compared by cosine.
+    classes
+        Class of each gallery vector, (m,); -1 has no vote.
+    k
+        Neighbours that vote.
+
+    Returns
+    -------
+    counts : ndarray
+        How many of the `k` nearest with a class are of each, (n, n_classes).
+    nearness : ndarray
+        Mean cosine of the `STRANGE_AFTER` nearest, (n,); -1 where the gallery is empty.
+    """
+    counts = np.zeros((len(queries), n_classes))
+    nearness = np.full(len(queries), -1.0)
+    if not len(gallery):
+        return counts, nearness
+    stored, asked = unit(gallery), unit(queries)
+    for block in blocks(len(asked), len(stored)):
+        cosines = asked[block] @ stored.T
+        _, best = nearest_rows(cosines, STRANGE_AFTER)
+        nearness[block] = best.mean(axis=1)
+        cosines[:, classes < 0] = -2
+        found, _ = nearest_rows(cosines, min(k, int((classes >= 0).sum())))
+        rows = np.repeat(np.arange(block.start, block.stop), found.shape[1])
+        np.add.at(counts, (rows, classes[found.ravel()]), 1)
+    return counts, nearness
