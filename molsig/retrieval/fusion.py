@@ -11,20 +11,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.retrieval.evidence import EvidenceModel, fit_evidence
+from molsig.retrieval.evidence import fit_evidence
 from molsig.retrieval.heads import NEIGHBOURS
 from molsig.retrieval.neighbourhood import blocks, neighbourhood, unit
 from molsig.retrieval.patient_vectors import nearest_rows
-from molsig.retrieval.weighted import Weighted, fit_weighted
+from molsig.retrieval.weighted import fit_weighted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from molsig.retrieval.evidence import EvidenceModel
     from molsig.retrieval.patient_vectors import PatientVectors
+    from molsig.retrieval.weighted import Weighted
 
     Array = NDArray[np.float64]
 
-WITHIN = 1.0
+WITHIN = 4.0
 """Nats that a cosine of 1 in the weighted fusion is worth beside the log-probability of being of one class."""
 
 

@@ -1,0 +1,215 @@
+"""What a reference has learned about fusing its modalities, on disk: ``fusion/<label>-<hash>.safetensors``.
+
+One file, written under another name and renamed: arrays, and in the header a card as JSON with a SHA-256 of both. It is
+derived, as an index is: one that does not match its hash, or that was learned on other encoders, is passed over with a
+word and can be learned again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molsig.errors import DamagedError
+from molsig.retrieval.calibration import Quantiles
+from molsig.retrieval.evidence import EvidenceModel
+from molsig.retrieval.heads import Head
+from molsig.retrieval.stacking import Stack
+from molsig.retrieval.weighted import Weighted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FOLDER = "fusion"
+FORMAT = 1
+NO_LABEL = "weights"
+"""File name of what was learned without labels."""
+
+_REMEDY = "Learn it again: molsig learn"
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Weights without labels, and the evidence for one label if there is one.
+
+    Attributes
+    ----------
+    label
+        Patient column; None where only weights were learned.
+    groups
+        Patient column whose values were kept whole between folds; None for single patients.
+    spaces
+        By modality, the space its vectors came from.
+    """
+
+    label: str | None
+    groups: str | None
+    spaces: Mapping[str, str]
+    weighted: Weighted
+    evidence: EvidenceModel | None
+    seed: int
+    snapshot: int
+    created: str
+
+    def fits(self, spaces: Mapping[str, str]) -> bool:
+        """Whether the spaces in use are those it was learned on."""
+        return all(spaces.get(modality) == space for modality, space in self.spaces.items())
+
+
+def path_of(reference: Path, label: str | None) -> Path:
+    """Where a label's file lies."""
+    if label is None:
+        return reference / FOLDER / f"{NO_LABEL}.safetensors"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", label)[:32].strip("-").lower()
+    return reference / FOLDER / f"{name}-{hashlib.sha256(label.encode()).hexdigest()[:8]}.safetensors"
+
+
+def save(learned: Learned, reference: Path) -> Path:
+    """Write it into the reference's folder, in one step."""
+    from safetensors.numpy import save as tensors_bytes
+
+    arrays, card = _taken_apart(learned)
+    text = json.dumps(card, sort_keys=True)
+    data = tensors_bytes(arrays, metadata={"card": text, "sha256": _digest(arrays, text)})
+    path = path_of(reference, learned.label)
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    return path
+
+
+def load(reference: Path, label: str | None) -> Learned | None:
+    """Read what was learned for a label; None where nothing was.
+
+    Raises
+    ------
+    DamagedError
+        The file is not what was written.
+    """
+    path = path_of(reference, label)
+    return _read(path) if path.exists() else None
+
+
+def labels_of(reference: Path) -> list[str]:
+    """Labels that something was learned for, sorted; files that cannot be read are left out."""
+    found = []
+    for path in sorted((reference / FOLDER).glob("*.safetensors")):
+        try:
+            label = _read(path).label
+        except DamagedError:
+            continue
+        if label is not None:
+            found.append(label)
+    return sorted(found)
+
+
+def _read(path: Path) -> Learned:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        text = header["card"]
+        if header["sha256"] != _digest(arrays, text):
+            raise DamagedError(f"{path} is not what was written: its SHA-256 differs. {_REMEDY}")
+        return _put_together(arrays, json.loads(text))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}. {_REMEDY}") from None
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]], card: str) -> str:
+    digest = hashlib.sha256(card.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    arrays: dict[str, NDArray[Any]] = {f"centre.{m}": c for m, c in learned.weighted.centres.items()}
+    card: dict[str, Any] = {
+        "format": FORMAT,
+        "label": learned.label,
+        "groups": learned.groups,
+        "spaces": dict(learned.spaces),
+        "weights": dict(learned.weighted.weights),
+        "seed": learned.seed,
+        "snapshot": learned.snapshot,
+        "created": learned.created,
+    }
+    model = learned.evidence
+    if model is None:
+        return arrays, card
+    for modality, head in model.heads.items():
+        arrays[f"linear.{modality}"] = head.linear.astype(np.float32)
+        arrays[f"gaussian.{modality}"] = head.gaussian.astype(np.float32)
+        arrays[f"mean.{modality}"] = head.mean
+        arrays[f"prior.{modality}"] = head.log_prior
+        arrays[f"unfamiliar.{modality}"] = model.unfamiliar[modality].values
+    arrays |= {"stack": model.stack.weights, "prior": model.log_prior, "information": model.information}
+    for code in model.nonconformity:
+        arrays[f"nonconformity.{code}"] = model.nonconformity[code].values
+        arrays[f"strange.{code}"] = model.strange[code].values
+    card["evidence"] = {
+        "classes": list(model.classes),
+        "heads": {m: {"unit": h.unit, "scale": h.scale, "n": model.unfamiliar[m].n} for m, h in model.heads.items()},
+        "gamma": model.stack.gamma,
+        "alpha": model.stack.alpha,
+        "calibrated": {str(code): one.n for code, one in model.nonconformity.items()},
+        "scores": dict(model.scores),
+    }
+    return {name: np.ascontiguousarray(one) for name, one in arrays.items()}, card
+
+
+def _put_together(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -> Learned:
+    weights = {str(m): float(w) for m, w in card["weights"].items()}
+    weighted = Weighted({m: arrays[f"centre.{m}"] for m in weights}, weights)
+    evidence = None
+    if told := card.get("evidence"):
+        heads = {
+            m: Head(
+                bool(one["unit"]),
+                arrays[f"mean.{m}"],
+                float(one["scale"]),
+                arrays[f"linear.{m}"].astype(np.float64),
+                arrays[f"gaussian.{m}"].astype(np.float64),
+                arrays[f"prior.{m}"],
+            )
+            for m, one in told["heads"].items()
+        }
+        codes = {int(code): int(n) for code, n in told["calibrated"].items()}
+        evidence = EvidenceModel(
+            tuple(told["classes"]),
+            heads,
+            Stack(arrays["stack"], float(told["gamma"]), float(told["alpha"])),
+            arrays["prior"],
+            arrays["information"],
+            {code: Quantiles(n, arrays[f"nonconformity.{code}"]) for code, n in codes.items()},
+            {m: Quantiles(int(one["n"]), arrays[f"unfamiliar.{m}"]) for m, one in told["heads"].items()},
+            {code: Quantiles(n, arrays[f"strange.{code}"]) for code, n in codes.items()},
+            told["scores"],
+        )
+    return Learned(
+        card["label"],
+        card["groups"],
+        dict(card["spaces"]),
+        weighted,
+        evidence,
+        int(card["seed"]),
+        int(card["snapshot"]),
+        str(card["created"]),
+    )
