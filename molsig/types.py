@@ -258,7 +258,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A stored patient found by a query; `score` is a cosine in [-1, 1] unless the fusion says otherwise."""
+    """A stored patient found by a query.
+
+    `score` is a cosine in [-1, 1], or nats where the fusion is ``evidence``. `modalities` holds the best cosine in each
+    shared modality; for ``evidence``, `probability` is that of being of the query's class, `nats` what each shared
+    modality says of that beyond chance, and `brought_by` the one that says most.
+    """
 
     rank: int
     patient: str
@@ -266,6 +271,8 @@ class Hit:
     sample: str | None = None
     probability: float | None = None
     modalities: Mapping[str, float] = field(default_factory=dict)
+    nats: Mapping[str, float] = field(default_factory=dict)
+    brought_by: str | None = None
     attributes: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -273,8 +280,10 @@ class Hit:
 class Call:
     """What the neighbours say of one label column.
 
-    `share` is the label's part of the similarity-weighted vote. `probability` and `set` stay None until the vote has
-    been calibrated on held-out patients; a share is not a probability.
+    `share` is the label's part of the similarity-weighted vote, which is not a probability. `probability`, `set` (a
+    conformal set at the rate `error`) and `unknown` stay None unless the evidence for the column has been learned;
+    then `classes` holds probabilities, and `strangeness` is the share of stored patients who are less strange than the
+    query. A query that is too strange is unknown and has no label.
     """
 
     column: str
@@ -285,3 +294,5 @@ class Call:
     probability: float | None = None
     set: Sequence[str] | None = None
     unknown: bool | None = None
+    error: float | None = None
+    strangeness: float | None = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from molsig.retrieval.answer import Answer
+    from molsig.types import Call
 
 ENDINGS = (".json", ".csv", ".parquet", ".html")
 """What answers can be written as."""
@@ -54,9 +55,12 @@ def print_table(title: str, rows: Sequence[dict[str, object]]) -> None:
 def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
     """Hits as a table, with the calls above and the plan below."""
     rows = answer.rows()
-    fixed = {"rank", "patient", "sample", "score"}
-    hidden = {"query"} | ({"sample"} if all(r["sample"] in (None, r["patient"]) for r in rows) else set())
-    attributes = [name for name in (rows[0] if rows else {}) if name not in fixed | {"query"} and name[:4] != "cos_"]
+    fixed = {"rank", "patient", "sample", "score", "probability", "brought_by"}
+    nats = {name for name in (rows[0] if rows else {}) if name.startswith("nats_")}
+    hidden = {"query"} | nats | ({"sample"} if all(r["sample"] in (None, r["patient"]) for r in rows) else set())
+    attributes = [
+        name for name in (rows[0] if rows else {}) if name not in fixed | hidden and not name.startswith("cos_")
+    ]
     if unknown := [name for name in columns or () if answer.hits and name not in attributes]:
         raise UsageError(f"--columns {unknown[0]}: there is no such patient column; there are {', '.join(attributes)}")
     shown = list(columns) if columns is not None else _most_telling(attributes, answer)
@@ -67,14 +71,24 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
     plan = answer.plan
     print_table(f"Patients like {answer.query} ({' + '.join(answer.modalities)})", table)
     for call in answer.calls.values():
-        others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
-        print(
-            f"  {call.column}: {call.label}  share {call.share:.2f} of {call.voters} neighbours"
-            + (f"  (then {others})" if others else "")
-        )
+        print(f"  {_said(call)}")
     for line in answer.notes:
         print(f"  note: {line}")
     print(f"  {plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}\n")
+
+
+def _said(call: Call) -> str:
+    """A call as one line."""
+    others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
+    then = f"  (then {others})" if others else ""
+    if call.probability is None:
+        return f"{call.column}: {call.label}  share {call.share:.2f} of {call.voters} neighbours{then}"
+    best = next(iter(call.classes), None)
+    within = f"; one of {{{', '.join(call.set or ())}}} at error rate {call.error:g}"
+    if call.unknown:
+        odd = f"stranger than {call.strangeness:.1%} of the stored patients"
+        return f"{call.column}: unknown  {odd}; nearest would be {best} {call.probability:.2f}{then}{within}"
+    return f"{call.column}: {call.label}  probability {call.probability:.2f}{then}{within}"
 
 
 def check_target(path: Path) -> None:

@@ -51,7 +51,10 @@ def query(
     ] = None,
     fusion: Annotated[
         str,
-        typer.Option("--fusion", help="sum: search summed aggregates; single: one modality in its own space; auto."),
+        typer.Option(
+            "--fusion",
+            help="evidence (what molsig learn learned of a label), weighted, sum, single (one modality), or auto.",
+        ),
     ] = "auto",
     kind: Annotated[
         str,
@@ -61,6 +64,9 @@ def query(
         bool, typer.Option("--exclude-self", help="Leave the query's own patient out of the answer to files.")
     ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Search exactly, whatever the planner would choose.")] = False,
+    error: Annotated[
+        float, typer.Option("--error", min=0.001, max=0.5, help="Error rate of the set of labels a vote comes with.")
+    ] = 0.1,
     columns: Annotated[
         str | None, typer.Option("--columns", help="Patient columns of the table, comma-separated.")
     ] = None,
@@ -95,6 +101,7 @@ def query(
         "modality": modality,
         "fusion": fusion,
         "kind": kind,
+        "error": error,
     }
     how["method"] = "exact" if exact else "auto"
     if patient:

@@ -63,6 +63,7 @@ def _stored_query(
         spaces={modality: held[some[0]]["space"] for modality, some in chosen.items()},
         normal=normal,
         exclude=(patient,),
+        stored=True,
     )
 
 

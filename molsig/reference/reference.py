@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from molsig.ingest.cohort import Cohort
     from molsig.reference.ingestion import IngestReport
     from molsig.retrieval.answer import Answer
+    from molsig.retrieval.find import Query
     from molsig.types import Progress
 
 
@@ -146,6 +148,7 @@ class Reference:
         fusion: str = "auto",
         kind: str = "auto",
         method: str = "auto",
+        error: float = 0.1,
     ) -> list[Answer]:
         """Patients like each of some stored ones, who are themselves left out of their answer.
 
@@ -162,13 +165,17 @@ class Reference:
         modality
             Use only these modalities of the query.
         fusion
-            ``sum`` searches the summed aggregates, ``single`` one modality in its own space; ``auto`` takes ``single``
-            for a query of one modality and ``sum`` otherwise.
+            ``evidence`` ranks by what was learned of a label (see `learn`), ``weighted`` by weights learned without
+            one, ``sum`` searches the summed aggregates, ``single`` one modality in its own space. ``auto`` takes the
+            first of these that there is; ``single`` for a query of one modality and ``sum`` otherwise where nothing
+            was learned.
         kind
             Samples to search: ``auto`` (normal for a normal query, all others otherwise), ``tumour``, ``normal``,
             ``metastasis``, ``recurrence``, ``other`` or ``any``.
         method
             ``auto``, ``exact`` or ``hnsw``.
+        error
+            Error rate of the conformal set of a call.
 
         Raises
         ------
@@ -178,19 +185,10 @@ class Reference:
             The condition is not one, or names an unknown column.
         """
         from molsig.reference.querying import stored_queries
-        from molsig.retrieval.find import find
 
         queries = stored_queries(self._store, _names(patients) or (), _names(modality), kind)
-        return find(
-            self._store,
-            self._searcher,
-            queries,
-            k=k,
-            where=where,
-            votes=_names(vote) or (),
-            fusion=fusion,
-            kind=kind,
-            method=method,
+        return self._find(
+            queries, k=k, where=where, votes=_names(vote) or (), fusion=fusion, kind=kind, method=method, error=error
         )
 
     def query_files(
@@ -204,6 +202,7 @@ class Reference:
         fusion: str = "auto",
         kind: str = "auto",
         method: str = "auto",
+        error: float = 0.1,
         exclude_self: bool = False,
         allow_missing: bool = False,
         device: str = "auto",
@@ -221,7 +220,6 @@ class Reference:
             A sample lacks too many of an encoder's features.
         """
         from molsig.reference.querying import file_queries
-        from molsig.retrieval.find import find
 
         queries = file_queries(
             self._store,
@@ -233,17 +231,57 @@ class Reference:
             choice=choice or ModelChoice(),
             progress=progress,
         )
-        return find(
-            self._store,
-            self._searcher,
-            queries,
-            k=k,
-            where=where,
-            votes=_names(vote) or (),
-            fusion=fusion,
-            kind=kind,
-            method=method,
+        return self._find(
+            queries, k=k, where=where, votes=_names(vote) or (), fusion=fusion, kind=kind, method=method, error=error
         )
+
+    def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
+        from molsig.reference.learning import learned_for
+        from molsig.retrieval.find import find
+
+        learned, notes = learned_for(self._store, votes, fusion)
+        answers = find(self._store, self._searcher, queries, votes=votes, fusion=fusion, learned=learned, **how)
+        return [replace(one, notes=(*one.notes, *notes)) for one in answers] if notes else answers
+
+    def learn(
+        self,
+        label: str | None = None,
+        *,
+        groups: str | None = None,
+        labelled: bool = True,
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> dict[str, Any]:
+        """Learn how to fuse the modalities, and use it in queries from then on.
+
+        Parameters
+        ----------
+        label
+            Patient column whose evidence is learned; ``cancer_type`` by default, if there is such a column.
+        groups
+            Patient column whose values stay whole between folds; ``site`` by default, if there is such a column.
+        labelled
+            False learns weights only, without a label.
+
+        Returns
+        -------
+        dict
+            Weights, what each modality says, and out-of-fold scores.
+
+        Raises
+        ------
+        UsageError
+            No such column.
+        InputError
+            Too few patients have a label.
+        """
+        from molsig.reference.learning import GROUPS, LABEL, learn, told
+
+        columns = self._store.columns()
+        label = label or (LABEL if LABEL in columns else None)
+        groups = groups or (GROUPS if GROUPS in columns else None)
+        chosen = label if labelled else None
+        return told(learn(self._store, label=chosen, groups=groups, seed=seed, progress=progress))
 
     def info(self) -> dict[str, Any]:
         """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""

@@ -48,12 +48,26 @@ class Answer:
         return iter(self.hits)
 
     def rows(self) -> list[dict[str, object]]:
-        """One flat dict per hit: rank, patient, sample, score, ``cos_<modality>``, then the patient's columns."""
+        """One flat dict per hit.
+
+        Rank, patient, sample, score, probability, ``brought_by``, ``cos_<modality>`` and ``nats_<modality>``, then the
+        patient's columns. Probability and nats are None unless the fusion is ``evidence``.
+        """
         modalities = sorted({m for hit in self.hits for m in hit.modalities})
+        told = sorted({m for hit in self.hits for m in hit.nats})
         columns = list(dict.fromkeys(c for hit in self.hits for c in hit.attributes))
         return [
-            {"query": self.query, "rank": hit.rank, "patient": hit.patient, "sample": hit.sample, "score": hit.score}
+            {
+                "query": self.query,
+                "rank": hit.rank,
+                "patient": hit.patient,
+                "sample": hit.sample,
+                "score": hit.score,
+                "probability": hit.probability,
+                "brought_by": hit.brought_by,
+            }
             | {f"cos_{m}": hit.modalities.get(m) for m in modalities}
+            | {f"nats_{m}": hit.nats.get(m) for m in told}
             | {c: hit.attributes.get(c) for c in columns}
             for hit in self.hits
         ]

@@ -22,7 +22,7 @@ from molsig.retrieval.stacking import fit_stack
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,7 +61,8 @@ class EvidenceModel:
     nonconformity
         By set of assays (`subset_code`).
     unfamiliar
-        By modality: how far patients are from their nearest ones, 1 - mean cosine.
+        By modality: how far patients are from their nearest ones, 1 - mean cosine. Modalities whose vectors are sums of
+        many items (`Head.unit`) are not in it: they have no neighbours' view either.
     strange
         By set of assays: the fused strangeness.
     scores
@@ -101,7 +102,7 @@ class EvidenceModel:
             held = np.flatnonzero(vectors.present.get(modality, np.zeros(len(vectors), dtype=bool)))
             if len(held):
                 out[place, held, :2] = head.evidence(vectors.vectors[modality][held])
-                if counts is not None:
+                if counts is not None and modality in self.unfamiliar:
                     out[place, held, 2] = neighbour_evidence(counts[modality][held], head.log_prior)
         return out
 
@@ -116,30 +117,40 @@ class EvidenceModel:
     def strangeness(self, nearness: Mapping[str, Array], present: NDArray[np.bool_]) -> Array:
         """Share of stored patients who are less strange than each patient, (n,); 1 is the strangest.
 
+        NaN for a patient none of whose modalities can tell.
+
         Parameters
         ----------
         nearness
-            By modality: mean cosine of the nearest stored patients, (n,).
+            By modality of `unfamiliar`: mean cosine of the nearest stored patients, (n,).
         """
-        raw = fused_strangeness(nearness, present, self.unfamiliar, self.information)
-        out = np.ones(len(raw))
+        raw = fused_strangeness(self.modalities, nearness, present, self.unfamiliar, self.information)
+        out = np.full(len(raw), np.nan)
         for code in np.unique(codes := subset_code(present)):
-            rows = codes == code
+            rows = (codes == code) & ~np.isnan(raw)
             if int(code) in self.strange:
                 out[rows] = self.strange[int(code)].share_below(raw[rows])
         return out
 
 
 def fused_strangeness(
+    modalities: Sequence[str],
     nearness: Mapping[str, Array],
     present: NDArray[np.bool_],
     unfamiliar: Mapping[str, Quantiles],
     information: Array,
 ) -> Array:
-    """Mean over the present modalities of the share of patients that are less far off, weighed by information."""
-    shares = np.stack([known.share_below(1 - nearness[modality]) for modality, known in unfamiliar.items()])
-    weights = np.maximum(information, 1e-6)[:, None] * present
-    return np.asarray((weights * shares).sum(axis=0) / np.maximum(weights.sum(axis=0), 1e-12))
+    """Mean over the present modalities of the share of patients that are less far off, weighed by information, (n,).
+
+    NaN where none of the present modalities is in `unfamiliar`.
+    """
+    total, weight = np.zeros(present.shape[1]), np.zeros(present.shape[1])
+    for place, modality in enumerate(modalities):
+        if modality in unfamiliar:
+            says = max(float(information[place]), 1e-6) * present[place]
+            total += says * unfamiliar[modality].share_below(1 - nearness[modality])
+            weight += says
+    return np.asarray(np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan))
 
 
 def fit_evidence(
@@ -187,17 +198,20 @@ def fit_evidence(
     for place, modality in enumerate(modalities):
         progress(f"learn {modality}", place, len(modalities))
         block, held = known.vectors[modality], known.present[modality]
-        nearness[modality] = np.full(len(y), -1.0)
+        heads[modality] = fit_head(block[held], y[held], n_classes)
+        items = heads[modality].unit
+        if not items:
+            nearness[modality] = np.full(len(y), -1.0)
         for one in range(FOLDS):
             taught, asked = np.flatnonzero(held & (fold != one)), np.flatnonzero(held & (fold == one))
             if not len(asked) or not len(taught):
                 continue
-            head = fit_head(block[taught], y[taught], n_classes)
+            head = fit_head(block[taught], y[taught], n_classes, unit=items)
             evidence[place, asked, :2] = head.evidence(block[asked])
-            counts, near = neighbourhood(block[asked], block[taught], y[taught], n_classes, NEIGHBOURS)
-            evidence[place, asked, 2] = neighbour_evidence(counts, head.log_prior)
-            nearness[modality][asked] = near
-        heads[modality] = fit_head(block[held], y[held], n_classes)
+            if not items:
+                counts, near = neighbourhood(block[asked], block[taught], y[taught], n_classes, NEIGHBOURS)
+                evidence[place, asked, 2] = neighbour_evidence(counts, head.log_prior)
+                nearness[modality][asked] = near
     progress("learn weights", len(modalities), len(modalities))
     return _calibrated(classes, heads, evidence, known, y, nearness, seed)
 
@@ -228,7 +242,8 @@ def _calibrated(
         alone[place] = present[place]
         some = np.flatnonzero(present[place])
         information[place] = max(0.0, float((log_p(alone)[some, y[some]] - log_prior[y[some]]).mean()))
-        unfamiliar[modality] = Quantiles.of(1 - nearness[modality][some])
+        if modality in nearness:
+            unfamiliar[modality] = Quantiles.of(1 - nearness[modality][some])
     codes = subset_code(present)
     nonconformity: dict[int, Quantiles] = {}
     strange: dict[int, Quantiles] = {}
@@ -240,8 +255,9 @@ def _calibrated(
         held[:, chosen] = ((code >> np.arange(len(heads))) & 1).astype(bool)[:, None]
         probability = np.exp(log_p(held)[chosen, y[chosen]])
         nonconformity[code] = Quantiles.of(1 - probability)
-        raw = fused_strangeness(nearness, held, unfamiliar, information)
-        strange[code] = Quantiles.of(raw[chosen])
+        raw = fused_strangeness(tuple(heads), nearness, held, unfamiliar, information)[chosen]
+        if not np.isnan(raw).any():
+            strange[code] = Quantiles.of(raw)
     own = log_p(present)
     scores = {
         "patients": len(y),

@@ -72,7 +72,7 @@ class FittedEvidence:
     def neighbours(self, queries: PatientVectors) -> tuple[dict[str, Array], dict[str, Array]]:
         """Classes and nearness of the nearest in each modality: see `neighbourhood`."""
         counts, nearness = {}, {}
-        for modality in self.model.modalities:
+        for modality in self.model.unfamiliar:
             held = np.flatnonzero(self.gallery.present[modality])
             counts[modality], nearness[modality] = neighbourhood(
                 queries.vectors[modality],

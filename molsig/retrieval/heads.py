@@ -70,7 +70,9 @@ class Head:
         return np.stack([np.maximum(log_softmax(one), FLOOR) - self.log_prior for one in scores], axis=1)
 
 
-def fit_head(vectors: NDArray[np.float32], classes: NDArray[np.int64], n_classes: int) -> Head:
+def fit_head(
+    vectors: NDArray[np.float32], classes: NDArray[np.int64], n_classes: int, *, unit: bool | None = None
+) -> Head:
     """Fit both linear views.
 
     Parameters
@@ -79,8 +81,10 @@ def fit_head(vectors: NDArray[np.float32], classes: NDArray[np.int64], n_classes
         Shape (n, 768).
     classes
         Shape (n,), values below `n_classes`; a class without a patient gets the lowest probability.
+    unit
+        Whether vectors are brought to length 1; None asks `sums_of_items`.
     """
-    unit = sums_of_items(vectors)
+    unit = sums_of_items(vectors) if unit is None else unit
     x = _prepared(vectors, unit)
     mean = x.mean(axis=0)
     x -= mean

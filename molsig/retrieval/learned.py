@@ -159,14 +159,18 @@ def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, A
         arrays[f"gaussian.{modality}"] = head.gaussian.astype(np.float32)
         arrays[f"mean.{modality}"] = head.mean
         arrays[f"prior.{modality}"] = head.log_prior
-        arrays[f"unfamiliar.{modality}"] = model.unfamiliar[modality].values
+    for modality, known in model.unfamiliar.items():
+        arrays[f"unfamiliar.{modality}"] = known.values
     arrays |= {"stack": model.stack.weights, "prior": model.log_prior, "information": model.information}
     for code in model.nonconformity:
         arrays[f"nonconformity.{code}"] = model.nonconformity[code].values
+    for code in model.strange:
         arrays[f"strange.{code}"] = model.strange[code].values
     card["evidence"] = {
         "classes": list(model.classes),
-        "heads": {m: {"unit": h.unit, "scale": h.scale, "n": model.unfamiliar[m].n} for m, h in model.heads.items()},
+        "heads": {m: {"unit": h.unit, "scale": h.scale} for m, h in model.heads.items()},
+        "unfamiliar": {m: one.n for m, one in model.unfamiliar.items()},
+        "strange": {str(code): one.n for code, one in model.strange.items()},
         "gamma": model.stack.gamma,
         "alpha": model.stack.alpha,
         "calibrated": {str(code): one.n for code, one in model.nonconformity.items()},
@@ -199,8 +203,8 @@ def _put_together(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -
             arrays["prior"],
             arrays["information"],
             {code: Quantiles(n, arrays[f"nonconformity.{code}"]) for code, n in codes.items()},
-            {m: Quantiles(int(one["n"]), arrays[f"unfamiliar.{m}"]) for m, one in told["heads"].items()},
-            {code: Quantiles(n, arrays[f"strange.{code}"]) for code, n in codes.items()},
+            {m: Quantiles(int(n), arrays[f"unfamiliar.{m}"]) for m, n in told["unfamiliar"].items()},
+            {int(code): Quantiles(int(n), arrays[f"strange.{code}"]) for code, n in told["strange"].items()},
             told["scores"],
         )
     return Learned(

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.index.arrays import integers_to_arrow
 from molsig.types import DIM, SUM_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.store import Store
@@ -122,26 +124,57 @@ def load_patient_vectors(store: Store, modalities: Sequence[str] | None = None) 
     UsageError
         A modality is not stored.
     """
-    spaces = {one.modality: one.space for one in store.spaces() if one.active and one.space != SUM_SPACE}
+    spaces = spaces_in_use(store)
     wanted = sorted(spaces) if modalities is None else list(modalities)
     if unknown := [modality for modality in wanted if modality not in spaces]:
         raise UsageError(f"no {unknown[0]} vectors are stored; there are {', '.join(sorted(spaces))}")
     patients = store.patient_ids()
-    place = {patient: i for i, patient in enumerate(patients)}
-    vectors: dict[str, NDArray[np.float32]] = {}
-    present: dict[str, NDArray[np.bool_]] = {}
+    found: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
     for modality in wanted:
         rows = store.rows(spaces[modality])
-        kinds = np.array(rows["kind"].to_pylist(), dtype=object)
         _, block = store.vectors(spaces[modality])
-        of = np.array([place[patient] for patient in rows["patient"].to_pylist()], dtype=np.int64)
-        summed = kinds != "normal"
-        total = np.zeros((len(patients), DIM))
-        np.add.at(total, of[summed], block[summed])
-        vectors[modality] = total.astype(np.float32)
-        present[modality] = np.bincount(of[summed], minlength=len(patients)) > 0
-    held = np.flatnonzero(np.any(list(present.values()), axis=0)) if present else np.arange(0)
-    return PatientVectors(tuple(patients), vectors, present).take(held)
+        found[modality] = _summed(patients, rows, block)
+    return _of(patients, found)
+
+
+def some_patient_vectors(store: Store, patients: Sequence[str], spaces: Mapping[str, str]) -> PatientVectors:
+    """The same of some patients, in some modalities and their spaces; patients without any of it are left out."""
+    rows, block = store.embeddings_of(patients)
+    of = np.array(rows["space"].to_pylist(), dtype=object)
+    found = {}
+    for modality, space in spaces.items():
+        chosen = np.flatnonzero(of == space)
+        found[modality] = _summed(patients, rows.take(integers_to_arrow(chosen)), block[chosen])
+    return _of(patients, found)
+
+
+def spaces_in_use(store: Store) -> dict[str, str]:
+    """The active space of each modality."""
+    return {one.modality: one.space for one in store.spaces() if one.active and one.space != SUM_SPACE}
+
+
+def _summed(
+    patients: Sequence[str], rows: pa.Table, block: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    place = {patient: i for i, patient in enumerate(patients)}
+    kinds = np.array(rows["kind"].to_pylist(), dtype=object)
+    of = np.array([place[patient] for patient in rows["patient"].to_pylist()], dtype=np.int64)
+    counted = kinds != "normal"
+    total = np.zeros((len(patients), DIM))
+    np.add.at(total, of[counted], block[counted])
+    return total.astype(np.float32), np.bincount(of[counted], minlength=len(patients)) > 0
+
+
+def _of(patients: Sequence[str], found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> PatientVectors:
+    held = np.zeros(len(patients), dtype=bool)
+    for _, present in found.values():
+        held |= present
+    vectors = PatientVectors(
+        tuple(patients),
+        {m: block for m, (block, _) in found.items()},
+        {m: present for m, (_, present) in found.items()},
+    )
+    return vectors.take(np.flatnonzero(held))
 
 
 def nearest_rows(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from molsig.types import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from molsig.retrieval.evidence import EvidenceModel
+    from molsig.retrieval.fused import Fused
     from molsig.types import Hit
+
+ERROR = 0.1
+"""Error rate of the conformal set of a call."""
+
+LEAST_TOLD = 1e-4
+"""Classes less probable than this are not listed."""
+
+UNKNOWN = 0.98
+"""A query stranger than this share of the stored patients is called unknown."""
 
 
 def vote(column: str, hits: Sequence[Hit], labels: Mapping[str, object]) -> Call:
     """Let the hits vote on `column`, each with the weight of its cosine (a negative cosine has no voice).
+
+    A hit that has a probability votes with that instead.
 
     Parameters
     ----------
@@ -37,7 +53,7 @@ def vote(column: str, hits: Sequence[Hit], labels: Mapping[str, object]) -> Call
         label = labels.get(hit.patient)
         if label is None:
             continue
-        weight[label] += max(hit.score, 0.0)
+        weight[label] += max(hit.score if hit.probability is None else hit.probability, 0.0)
         voters += 1
     total = sum(weight.values())
     if total <= 0:
@@ -46,3 +62,26 @@ def vote(column: str, hits: Sequence[Hit], labels: Mapping[str, object]) -> Call
     best = max(weight, key=lambda label: weight[label])
     shares = {str(label): w / total for label, w in sorted(weight.items(), key=lambda item: -item[1])}
     return Call(column, best, weight[best] / total, voters, shares)
+
+
+def evidence_call(call: Call, fused: Fused, model: EvidenceModel, error: float) -> Call:
+    """The call of the label whose evidence was learned: probabilities, conformal set, unknown.
+
+    The set holds the best class even where the conformal one is empty.
+    """
+    assert fused.posterior is not None
+    order = np.argsort(-fused.posterior, kind="stable")
+    best = int(order[0])
+    chosen = model.sets(fused.posterior[None], fused.present[:, None], error)[0]
+    chosen[best] = True
+    unknown = fused.strange is not None and fused.strange > UNKNOWN
+    return replace(
+        call,
+        label=None if unknown else model.classes[best],
+        probability=float(fused.posterior[best]),
+        classes={model.classes[i]: float(fused.posterior[i]) for i in order if fused.posterior[i] >= LEAST_TOLD},
+        set=tuple(model.classes[i] for i in order if chosen[i]),
+        unknown=unknown,
+        error=error,
+        strangeness=fused.strange,
+    )

@@ -1,0 +1,120 @@
+"""Learn how a reference's modalities are to be fused, and keep it."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molsig.errors import DamagedError, UsageError
+from molsig.retrieval.learned import Learned, labels_of, load, save
+from molsig.retrieval.patient_vectors import load_patient_vectors, spaces_in_use
+from molsig.types import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from molsig.index.store import Store
+    from molsig.types import Progress
+
+LABEL = "cancer_type"
+"""The column whose evidence is learned and used where none is named."""
+GROUPS = "site"
+
+
+def learn(
+    store: Store, *, label: str | None, groups: str | None, seed: int = 0, progress: Progress = silent
+) -> Learned:
+    """Learn weights, and the evidence for a label column if one is given; write it into the reference.
+
+    Raises
+    ------
+    UsageError
+        No such column, or nothing is stored.
+    InputError
+        Too few patients have a label or a modality.
+    """
+    from molsig.retrieval.evidence import fit_evidence
+    from molsig.retrieval.weighted import fit_weighted
+
+    known = store.columns()
+    for option, column in (("--label", label), ("--group", groups)):
+        if column is not None and column not in known:
+            raise UsageError(f"{option} {column}: there is no such patient column; there are {', '.join(known)}")
+    spaces = spaces_in_use(store)
+    if not spaces:
+        raise UsageError(f"{store.path}: no vector is stored, so nothing can be learned")
+    snapshot = store.snapshot()
+    vectors = load_patient_vectors(store)
+    evidence = None
+    if label is not None:
+        labels = _column(store, vectors.patients, label)
+        grouped = None if groups is None else _column(store, vectors.patients, groups)
+        evidence = fit_evidence(vectors, labels, grouped, seed=seed, progress=progress)
+    learned = Learned(
+        label,
+        groups if label is not None else None,
+        spaces,
+        fit_weighted(vectors, seed=seed),
+        evidence,
+        seed,
+        snapshot,
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+    )
+    save(learned, store.path)
+    return learned
+
+
+def learned_for(store: Store, votes: Sequence[str], fusion: str) -> tuple[Learned | None, tuple[str, ...]]:
+    """What was learned that suits a query, and what the user should know of it.
+
+    The first voted column that something was learned for, else `LABEL`, else any, else weights without a label. What
+    was learned on other encoders, or cannot be read, is passed over and told.
+    """
+    if fusion in ("sum", "single"):
+        return None, ()
+    spaces = spaces_in_use(store)
+    notes: list[str] = []
+    held = labels_of(store.path)
+    wanted = [one for one in (*votes, LABEL, *held) if one in held]
+    for label in (*dict.fromkeys(wanted), None):
+        try:
+            found = load(store.path, label)
+        except DamagedError as error:
+            notes.append(str(error))
+            continue
+        if found is None:
+            continue
+        if found.fits(spaces):
+            return found, tuple(notes)
+        notes.append(f"what was learned of {label or 'weights'} is of other encoders and is not used: molsig learn")
+    return None, tuple(notes)
+
+
+def told(learned: Learned) -> dict[str, Any]:
+    """What was learned, as plain JSON types."""
+    out: dict[str, Any] = {
+        "label": learned.label,
+        "groups": learned.groups,
+        "weights": {m: round(w, 4) for m, w in learned.weighted.weights.items()},
+        "spaces": dict(learned.spaces),
+        "seed": learned.seed,
+        "created": learned.created,
+    }
+    if (model := learned.evidence) is not None:
+        out["classes"] = list(model.classes)
+        views = model.stack.weights.round(3).tolist()
+        nats = model.information.round(3).tolist()
+        out["modalities"] = {
+            modality: {"information_nats": nats[i], "views": views[i]} for i, modality in enumerate(model.modalities)
+        }
+        out["held_out"] = {name: round(value, 4) for name, value in model.scores.items()}
+    return out
+
+
+def _column(store: Store, patients: Sequence[str], column: str) -> NDArray[np.str_]:
+    values = store.attributes(patients, [column])[column].to_pylist()
+    return np.array(["" if one is None else str(one) for one in values], dtype=np.str_)
