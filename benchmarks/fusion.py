@@ -79,7 +79,7 @@ def calibration_error(probability: Array, right: NDArray[np.bool_], bins: int = 
 def raw_log_probabilities(
     data: Path, found: SplitCohort, gallery: NDArray[np.int64], classes: NDArray[np.str_]
 ) -> tuple[dict[str, Array], dict[str, NDArray[np.float32]]]:
-    """log p(type) - log p by logistic regressions on each modality's raw features, for all patients, and the features."""
+    """log p(type) - log p(type) by chance, from logistic regressions on raw features; and those features."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 

@@ -71,34 +71,50 @@ def fit_stack(
     """
     from scipy.optimize import minimize
 
-    m, n, v = evidence.shape[:3]
-    rows = np.arange(n)
+    m, _, v = evidence.shape[:3]
     start = np.concatenate([np.full(m * v, 1.0 / v), [0.3, 1.0]])
-
-    def loss(theta: Array) -> tuple[float, Array]:
-        weights, gamma, alpha = theta[:-2].reshape(m, v), theta[-2], theta[-1]
-        pull = theta[:-2] - 1.0 / v
-        total = PULL * float(pull @ pull)
-        gradient = np.concatenate([2 * PULL * pull, [0.0, 0.0]])
-        for present in presents:
-            held = np.maximum(present.sum(axis=0), 1)
-            discount = _discount(present, gamma)
-            weighed = discount[:, None] * _weighed(weights, evidence, present)
-            log_p = log_softmax(weighed + alpha * log_prior)
-            total -= float(log_p[rows, classes].mean()) / len(presents)
-            error = np.exp(log_p)
-            error[rows, classes] -= 1
-            error /= n * len(presents)
-            for modality in range(m):
-                factor = error * (discount * present[modality])[:, None]
-                gradient[modality * v : (modality + 1) * v] += np.einsum("nc,nvc->v", factor, evidence[modality])
-            gradient[-2] -= float((error * weighed).sum(axis=1) @ np.log(held))
-            gradient[-1] += float(error.sum(axis=0) @ log_prior)
-        return total, gradient
-
     bounds = [(0.0, 3.0)] * (m * v) + [(-0.2, 1.2), (0.2, 1.5)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 100})
+    found = minimize(
+        loss_and_gradient,
+        start,
+        args=(evidence, presents, classes, log_prior),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"maxiter": 100},
+    )
     return Stack(found.x[:-2].reshape(m, v), float(found.x[-2]), float(found.x[-1]))
+
+
+def loss_and_gradient(
+    theta: Array,
+    evidence: Array,
+    presents: Sequence[NDArray[np.bool_]],
+    classes: NDArray[np.int64],
+    log_prior: Array,
+) -> tuple[float, Array]:
+    """Mean log-loss of weights, and its gradient; `theta` holds the weights, gamma and alpha."""
+    m, n, v = evidence.shape[:3]
+    weights, gamma, alpha = theta[:-2].reshape(m, v), theta[-2], theta[-1]
+    rows = np.arange(n)
+    pull = theta[:-2] - 1.0 / v
+    total = PULL * float(pull @ pull)
+    gradient = np.concatenate([2 * PULL * pull, [0.0, 0.0]])
+    for present in presents:
+        held = np.maximum(present.sum(axis=0), 1)
+        discount = _discount(present, gamma)
+        weighed = discount[:, None] * _weighed(weights, evidence, present)
+        log_p = log_softmax(weighed + alpha * log_prior)
+        total -= float(log_p[rows, classes].mean()) / len(presents)
+        error = np.exp(log_p)
+        error[rows, classes] -= 1
+        error /= n * len(presents)
+        for modality in range(m):
+            factor = error * (discount * present[modality])[:, None]
+            gradient[modality * v : (modality + 1) * v] += np.einsum("nc,nvc->v", factor, evidence[modality])
+        gradient[-2] -= float((error * weighed).sum(axis=1) @ np.log(held))
+        gradient[-1] += float(error.sum(axis=0) @ log_prior)
+    return total, gradient
 
 
 def _weighed(weights: Array, evidence: Array, present: NDArray[np.bool_]) -> Array:

@@ -1,0 +1,8 @@
+"""Let the tests here share one description of invented patients."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

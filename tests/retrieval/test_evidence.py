@@ -1,0 +1,212 @@
+"""Evidence, its calibration and the fusions, on invented patients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from invented_patients import TYPES, patients
+from scipy.optimize import approx_fprime
+
+from molsig.errors import InputError
+from molsig.retrieval import stacking
+from molsig.retrieval.calibration import Quantiles, calibrators, prediction_sets, subset_code
+from molsig.retrieval.evidence import fit_evidence
+from molsig.retrieval.folds import group_folds
+from molsig.retrieval.fusion import FittedEvidence, FittedWeighted, fit_fused_evidence
+from molsig.retrieval.heads import fit_head, sums_of_items
+from molsig.retrieval.neighbourhood import neighbourhood
+from molsig.retrieval.patient_vectors import drop_assays
+from molsig.retrieval.weighted import fit_weighted
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedEvidence:
+    vectors, labels, sites = patients(600, 0)
+    labels = labels.copy()
+    labels[::20] = ""
+    return fit_fused_evidence(vectors, labels, sites)
+
+
+def test_calls_are_right_and_as_sure_as_they_are_right(fitted: FittedEvidence) -> None:
+    queries, truth, _ = patients(600, 1)
+    assert fitted.classes == TYPES
+    for share in (0.0, 0.5):
+        some = drop_assays(queries, share, 0)
+        probabilities = fitted.probabilities(some)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+        right = np.array(TYPES)[probabilities.argmax(axis=1)] == truth
+        told = np.isin(truth, TYPES) & (some.present["rna"] | some.present["mirna"] | some.present["report"])
+        assert right[told].mean() > 0.9
+        assert abs(probabilities.max(axis=1).mean() - right.mean()) < 0.05
+
+
+def test_sets_cover_what_they_promise(fitted: FittedEvidence) -> None:
+    queries, truth, _ = patients(1500, 2)
+    queries = drop_assays(queries, 0.5, 1)
+    probabilities = fitted.probabilities(queries)
+    target = np.searchsorted(TYPES, truth)
+    sizes = []
+    for error in (0.3, 0.2, 0.1, 0.05):
+        sets = fitted.sets(queries, probabilities, error)
+        # Learned on four fifths and used with all, a set covers a little more than it promises, never less.
+        assert 1 - error - 0.03 < sets[np.arange(len(target)), target].mean() < 1 - error + 0.12
+        sizes.append(float(sets.sum(axis=1).mean()))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] < 3, "the sets say nothing"
+
+
+def test_a_type_that_was_never_seen_is_strange() -> None:
+    vectors, labels, sites = patients(500, 3)
+    known = np.flatnonzero(labels != "D")
+    fitted = fit_fused_evidence(vectors.take(known), labels[known], sites[known])
+    queries, truth, _ = patients(300, 4)
+    told = queries.present["rna"] | queries.present["mirna"]
+    strange = fitted.strangeness(queries)
+    assert np.nanmedian(strange[told & (truth == "D")]) > 0.9
+    assert np.nanmedian(strange[told & (truth != "D")]) < 0.7
+    only_reports = queries.only(["report"]).keep({}).take(np.flatnonzero(queries.present["report"])[:3])
+    absent = {m: np.zeros(3, bool) for m in ("rna", "mirna", "noise")}
+    empty = {m: np.zeros((3, 768), np.float32) for m in absent}
+    asked = replace(only_reports, vectors={**only_reports.vectors, **empty}, present={**only_reports.present, **absent})
+    assert np.isnan(fitted.strangeness(asked)).all(), "sums of items have no neighbours to tell from"
+
+
+def test_noise_says_nothing_and_counts_for_little(fitted: FittedEvidence) -> None:
+    nats = dict(zip(fitted.model.modalities, fitted.model.information, strict=True))
+    assert nats["noise"] < 0.05 < 1 < min(nats["rna"], nats["mirna"])
+    assert fitted.weighted.weights["noise"] < 0.5 * fitted.weighted.weights["rna"]
+
+
+def test_evidence_finds_the_type_where_sums_find_the_assays(fitted: FittedEvidence) -> None:
+    queries, truth, _ = patients(200, 5)
+    queries = drop_assays(queries, 0.4, 0)
+    known = np.array(TYPES)[np.maximum(fitted.classes_of, 0)]
+
+    def precision(rows: np.ndarray) -> float:
+        return float((known[rows] == truth[:, None]).mean())
+
+    evidence = precision(fitted.nearest(queries, 10)[0])
+    weighted = precision(FittedWeighted(fitted.gallery, fitted.weighted).nearest(queries, 10)[0])
+    assert evidence > weighted > 0.3
+    rows, scores = fitted.nearest(queries, 10)
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert rows.shape == (200, 10)
+
+
+def test_a_missing_modality_adds_nothing(fitted: FittedEvidence) -> None:
+    queries, _, _ = patients(20, 6)
+    none = {modality: np.zeros(20, bool) for modality in queries.modalities}
+    model = fitted.model
+    nothing = queries.keep(none)
+    posterior = np.exp(model.log_posterior(model.evidence(nothing), model.present(nothing)))
+    np.testing.assert_allclose(posterior, np.broadcast_to(posterior[:1], posterior.shape))
+    prior = model.stack.alpha * model.log_prior
+    np.testing.assert_allclose(np.log(posterior[0]) - prior, (np.log(posterior[0]) - prior)[0])
+
+
+def test_the_same_seed_learns_the_same() -> None:
+    vectors, labels, sites = patients(200, 7)
+    first, again = (fit_evidence(vectors, labels, sites, seed=4) for _ in range(2))
+    np.testing.assert_array_equal(first.stack.weights, again.stack.weights)
+    assert first.scores == again.scores
+
+
+def test_too_little_to_learn_from_is_said() -> None:
+    vectors, labels, sites = patients(60, 8)
+    with pytest.raises(InputError, match="fewer than two classes"):
+        fit_evidence(vectors, np.where(labels == "A", "A", ""), sites)
+    with pytest.raises(InputError, match="no modality has 50 patients"):
+        fit_evidence(vectors.take(np.arange(40)), labels[:40], sites[:40])
+
+
+def test_a_class_that_a_fold_lacks_gets_the_lowest_probability() -> None:
+    vectors, labels, _ = patients(300, 9, types=("A", "B"))
+    y = np.searchsorted(("A", "B"), labels)
+    held = vectors.present["rna"]
+    head = fit_head(vectors.vectors["rna"][held], y[held], 3)
+    evidence = head.evidence(vectors.vectors["rna"][held]) + head.log_prior
+    assert (evidence[:, :, 2] < evidence[:, :, :2].max(axis=2) - 3).all()
+    assert sums_of_items(vectors.vectors["report"][vectors.present["report"]])
+    assert not head.unit
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_the_gradient_of_the_weights_is_right(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    evidence = rng.normal(0, 1, (2, 9, 3, 4))
+    present = rng.random((2, 9)) < 0.7
+    classes, prior = rng.integers(0, 4, 9), np.log(np.array([0.1, 0.2, 0.3, 0.4]))
+    theta = np.concatenate([rng.uniform(0, 1, 6), [0.3, 0.9]])
+
+    def loss(x: np.ndarray) -> float:
+        return stacking.loss_and_gradient(x, evidence, [present], classes, prior)[0]
+
+    gradient = stacking.loss_and_gradient(theta, evidence, [present], classes, prior)[1]
+    np.testing.assert_allclose(gradient, approx_fprime(theta, loss, 1e-7), atol=1e-4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 1000), groups=st.integers(1, 20), folds=st.integers(2, 6))
+def test_groups_stay_whole_where_they_can(seed: int, groups: int, folds: int) -> None:
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, 4, 120)
+    site = np.array([f"{one}-{rng.integers(groups)}" for one in classes])
+    fold = group_folds(classes, site, folds, seed)
+    assert set(fold) <= set(range(folds))
+    for one in np.unique(site):
+        mine = classes[site == one][0]
+        sizes = np.unique(site[classes == mine], return_counts=True)[1]
+        if len(sizes) >= 3 and sizes.max() <= 0.6 * sizes.sum():
+            assert len(set(fold[site == one])) == 1, "a site is in two folds"
+    for one in np.unique(classes):
+        if (classes == one).sum() >= 2 * folds and groups >= folds:
+            assert len(set(fold[classes == one])) > 1, "a class is in one fold alone"
+
+
+def test_neighbours_are_counted_as_by_hand() -> None:
+    vectors, labels, _ = patients(90, 10)
+    held = vectors.present["rna"]
+    block, y = vectors.vectors["rna"][held], np.searchsorted(TYPES, labels[held])
+    y[:10] = -1
+    counts, near = neighbourhood(block[:7], block, y, 4, 5)
+    unit = block / np.linalg.norm(block, axis=1, keepdims=True)
+    cosines = unit[:7] @ unit.T
+    for row in range(7):
+        order = [i for i in np.argsort(-cosines[row], kind="stable") if y[i] >= 0][:5]
+        np.testing.assert_array_equal(counts[row], np.bincount(y[order], minlength=4))
+        assert near[row] == pytest.approx(np.sort(cosines[row])[-5:].mean(), abs=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(20, 400), error=st.floats(0.05, 0.5), seed=st.integers(0, 50))
+def test_a_conformal_bound_is_the_order_statistic(n: int, error: float, seed: int) -> None:
+    numbers = np.random.default_rng(seed).random(n)
+    bound = Quantiles.of(numbers).bound(error)
+    place = int(np.ceil((n + 1) * (1 - error)))
+    # Quantiles are kept on a grid: the bound is that order statistic or the next one up.
+    assert np.sort(numbers)[place - 1] <= bound <= np.sort(numbers)[min(n - 1, place + n // 1000 + 1)]
+
+
+def test_few_calibrators_cannot_promise_much() -> None:
+    assert Quantiles.of(np.arange(5.0)).bound(0.1) == np.inf
+    probabilities = np.array([[0.9, 0.1]])
+    assert prediction_sets(probabilities, np.array([3]), {}, 0.1).all()
+
+
+def test_a_set_of_assays_is_calibrated_by_those_who_have_it() -> None:
+    present = np.array([[1] * 300 + [1] * 50, [0] * 300 + [1] * 50], dtype=bool)
+    codes = subset_code(present)
+    exact, is_exact = calibrators(1, codes)
+    assert (len(exact), is_exact) == (300, True)
+    more, is_exact = calibrators(3, codes)
+    assert (len(more), is_exact) == (50, False)
+
+
+def test_weights_without_labels_need_shared_patients() -> None:
+    vectors, _, _ = patients(300, 11)
+    assert set(fit_weighted(vectors.only(["rna"])).weights.values()) == {1.0}
