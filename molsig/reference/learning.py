@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.errors import DamagedError, UsageError
-from molsig.retrieval.learned import Learned, labels_of, load, save
+from molsig.errors import UsageError
+from molsig.retrieval.learned import Learned, load_all, save
 from molsig.retrieval.patient_vectors import load_patient_vectors, spaces_in_use
 from molsig.types import silent
 
@@ -76,22 +76,18 @@ def learned_for(store: Store, votes: Sequence[str], fusion: str) -> tuple[Learne
     """
     if fusion in ("sum", "single"):
         return None, ()
+    held, damaged = load_all(store.path)
+    notes = [f"{said}. Answered without it" for said in damaged]
+    if not held:
+        return None, tuple(notes)
     spaces = spaces_in_use(store)
-    notes: list[str] = []
-    held = labels_of(store.path)
-    wanted = [one for one in (*votes, LABEL, *held) if one in held]
-    for label in (*dict.fromkeys(wanted), None):
-        try:
-            found = load(store.path, label)
-        except DamagedError as error:
-            notes.append(str(error))
-            continue
-        if found is None:
-            continue
-        if found.fits(spaces):
-            return found, tuple(notes)
-        notes.append(f"what was learned of {label or 'weights'} is of other encoders and is not used: molsig learn")
-    return None, tuple(notes)
+    usable = [one for one in held if one.fits(spaces)]
+    if not usable:
+        names = ", ".join(one.label or "weights" for one in held)
+        notes.append(f"what was learned of {names} is of other encoders and is not used; again: molsig learn")
+        return None, tuple(notes)
+    wanted = [*votes, LABEL]
+    return min(usable, key=lambda one: wanted.index(one.label) if one.label in wanted else len(wanted)), tuple(notes)
 
 
 def told(learned: Learned) -> dict[str, Any]:

@@ -26,15 +26,19 @@ def stored_queries(store: Store, patients: Sequence[str], modalities: Sequence[s
     ``normal``. Any other `kind` chooses what is searched, not what is asked.
     """
     check_kind(kind)
-    known = {info.modality for info in store.spaces()}
+    spaces = store.spaces()
+    known = {info.modality for info in spaces}
+    # A reference whose encoder was replaced keeps the old vectors too; only those in use are asked about.
+    in_use = {info.space for info in spaces if info.active}
     for modality in modalities or ():
         if modality not in known:
             raise UsageError(f"--modality {modality}: nothing of it is stored; there are {', '.join(sorted(known))}")
     table, vectors = store.embeddings_of(patients)
     rows: dict[str, list[int]] = {}
-    for row, patient in enumerate(table["patient"].to_pylist()):
-        rows.setdefault(patient, []).append(row)
     held = table.to_pylist()
+    for number, row in enumerate(held):
+        if row["space"] in in_use:
+            rows.setdefault(row["patient"], []).append(number)
     return [_stored_query(patient, held, rows.get(patient, []), vectors, modalities, kind) for patient in patients]
 
 

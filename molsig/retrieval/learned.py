@@ -79,7 +79,8 @@ def save(learned: Learned, reference: Path) -> Path:
 
     arrays, card = _taken_apart(learned)
     text = json.dumps(card, sort_keys=True)
-    data = tensors_bytes(arrays, metadata={"card": text, "sha256": _digest(arrays, text)})
+    # One entry, since several come in any order and the same content would not be the same file.
+    data = tensors_bytes(arrays, metadata={"molsig": f"{_digest(arrays, text)} {text}"})
     path = path_of(reference, learned.label)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
@@ -103,17 +104,16 @@ def load(reference: Path, label: str | None) -> Learned | None:
     return _read(path) if path.exists() else None
 
 
-def labels_of(reference: Path) -> list[str]:
-    """Labels that something was learned for, sorted; files that cannot be read are left out."""
-    found = []
+def load_all(reference: Path) -> tuple[list[Learned], list[str]]:
+    """Read everything that was learned, by label, and what is to be said of files that cannot be read."""
+    found: list[Learned] = []
+    damaged: list[str] = []
     for path in sorted((reference / FOLDER).glob("*.safetensors")):
         try:
-            label = _read(path).label
-        except DamagedError:
-            continue
-        if label is not None:
-            found.append(label)
-    return sorted(found)
+            found.append(_read(path))
+        except DamagedError as error:
+            damaged.append(str(error))
+    return sorted(found, key=lambda one: (one.label is None, one.label or "")), damaged
 
 
 def _read(path: Path) -> Learned:
@@ -123,8 +123,8 @@ def _read(path: Path) -> Learned:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        text = header["card"]
-        if header["sha256"] != _digest(arrays, text):
+        digest, _, text = header["molsig"].partition(" ")
+        if digest != _digest(arrays, text):
             raise DamagedError(f"{path} is not what was written: its SHA-256 differs. {_REMEDY}")
         return _put_together(arrays, json.loads(text))
     except (SafetensorError, OSError, KeyError, ValueError) as error:

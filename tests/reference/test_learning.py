@@ -1,0 +1,174 @@
+"""Learning how to fuse, keeping it, and what queries make of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from molsig.errors import DamagedError, UsageError
+from molsig.reference import Reference
+from molsig.reference.learning import learned_for
+from molsig.retrieval.learned import load, load_all, path_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from molsig.simulate import SimulatedCohort
+
+
+@pytest.fixture(scope="module")
+def learned(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated cohort with its evidence learned."""
+    place = shutil.copytree(built, tmp_path_factory.mktemp("learned") / "demo.molsig")
+    told = Reference.open(place).learn()
+    assert (told["label"], told["groups"]) == ("cancer_type", "site")
+    return place
+
+
+@pytest.fixture
+def mine(learned: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return shutil.copytree(learned, tmp_path / "mine.molsig")
+
+
+def molsig(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "molsig", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+
+
+def test_new_patients_are_typed_with_a_probability(learned: Path, cohort_files: SimulatedCohort) -> None:
+    reference = Reference.open(learned)
+    answers = reference.query_files(
+        rna=cohort_files.new_rna, mutations=cohort_files.new_mutations, vote="cancer_type", k=5
+    )
+    assert {one.plan.fusion for one in answers} == {"evidence"}
+    for one in answers:
+        call = one.calls["cancer_type"]
+        assert 0 < call.probability <= 1
+        assert sum(call.classes.values()) == pytest.approx(1, abs=0.01)
+        assert call.error == 0.1
+        assert next(iter(call.classes)) in call.set
+        assert call.label == (None if call.unknown else next(iter(call.classes)))
+        for hit in one.hits:
+            assert 0 <= hit.probability <= 1
+            assert set(hit.nats) <= set(one.modalities) & set(hit.modalities)
+            assert hit.brought_by == max(hit.nats, key=hit.nats.get)
+        assert [hit.score for hit in one.hits] == sorted((hit.score for hit in one.hits), reverse=True)
+
+
+def test_evidence_beats_sums_on_new_patients(learned: Path, cohort_files: SimulatedCohort) -> None:
+    reference = Reference.open(learned)
+    right = {}
+    for fusion in ("evidence", "sum"):
+        answers = reference.query_files(
+            rna=cohort_files.new_rna, mutations=cohort_files.new_mutations, vote="cancer_type", fusion=fusion
+        )
+        right[fusion] = np.mean(
+            [hit.attributes["cancer_type"] == cohort_files.truth[one.query] for one in answers for hit in one]
+        )
+    assert right["evidence"] >= right["sum"]
+    assert right["evidence"] > 0.8
+
+
+def test_stored_patients_are_told_from_new_ones(learned: Path) -> None:
+    reference = Reference.open(learned)
+    patient = reference._store.patient_ids()[0]
+    answer = reference.query(patient, vote=["cancer_type", "sex"])
+    assert any("too good" in note for note in answer.notes)
+    assert patient not in {hit.patient for hit in answer}
+    assert answer.calls["sex"].probability is None, "nothing was learned of sex"
+
+
+def test_filters_hold_for_hits_but_not_for_the_call(learned: Path) -> None:
+    reference = Reference.open(learned)
+    patient = reference._store.patient_ids()[0]
+    free = reference.query(patient, vote="cancer_type")
+    kind = free.calls["cancer_type"].label
+    other = reference.query(patient, vote="cancer_type", where=f"cancer_type <> '{kind}'")
+    assert kind not in {hit.attributes["cancer_type"] for hit in other}
+    assert other.calls["cancer_type"].classes == free.calls["cancer_type"].classes
+
+
+def test_what_is_kept_is_what_was_learned(mine: Path) -> None:
+    reference = Reference.open(mine)
+    patient = reference._store.patient_ids()[3]
+    before = reference.query(patient, vote="cancer_type").to_dict()
+    assert [one.label for one in load_all(mine)[0]] == ["cancer_type"]
+    path = path_of(mine, "cancer_type")
+    first = path.read_bytes()
+    reference.learn()
+    assert path.read_bytes() == first, "the same seed and data learn the same"
+    assert Reference.open(mine).query(patient, vote="cancer_type").to_dict() == before
+
+
+@pytest.mark.parametrize("place", [0, 40, 0.3, 0.7, -1])
+def test_a_flipped_bit_is_noticed_and_passed_over(mine: Path, place: float) -> None:
+    path = path_of(mine, "cancer_type")
+    data = bytearray(path.read_bytes())
+    at = int(place * len(data)) if isinstance(place, float) else place
+    data[at] ^= 4
+    path.write_bytes(bytes(data))
+    with pytest.raises(DamagedError, match="molsig learn"):
+        load(mine, "cancer_type")
+    reference = Reference.open(mine)
+    answer = reference.query(reference._store.patient_ids()[0], vote="cancer_type")
+    assert answer.plan.fusion == "sum"
+    assert any("molsig learn" in note for note in answer.notes)
+    assert answer.calls["cancer_type"].probability is None
+
+
+def test_what_was_learned_on_other_encoders_is_not_used(mine: Path, cohort_files: SimulatedCohort) -> None:
+    reference = Reference.open(mine)
+    reference.ingest(rna=cohort_files.rna, new_encoders="rna", seed=5, epochs=1)
+    found, notes = learned_for(reference._store, ["cancer_type"], "auto")
+    assert found is None
+    assert "of other encoders" in notes[0]
+    answer = reference.query(reference._store.patient_ids()[0], vote="cancer_type")
+    assert answer.plan.fusion == "sum"
+    assert any("of other encoders" in note for note in answer.notes)
+
+
+def test_without_a_label_there_are_weights(own: Path) -> None:
+    reference = Reference.open(own)
+    told = reference.learn(labelled=False)
+    assert told["label"] is None
+    assert set(told["weights"]) == {"rna", "mutation", "mirna"}
+    patient = reference._store.patient_ids()[0]
+    answer = reference.query(patient, vote="cancer_type")
+    assert answer.plan.fusion == "weighted"
+    assert answer.calls["cancer_type"].probability is None
+    with pytest.raises(UsageError, match="nothing has been learned yet"):
+        reference.query(patient, fusion="evidence")
+
+
+def test_columns_that_do_not_exist_are_named(own: Path) -> None:
+    reference = Reference.open(own)
+    with pytest.raises(UsageError, match="--label grade: there is no such patient column"):
+        reference.learn("grade")
+    with pytest.raises(UsageError, match="--group ward: there is no such patient column"):
+        reference.learn(groups="ward")
+
+
+def test_the_command_line(mine: Path, cohort_files: SimulatedCohort) -> None:
+    done = molsig("learn", mine, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["held_out"]["accuracy"] > 0.6
+    assert set(told["modalities"]) <= {"rna", "mutation", "mirna"}
+    done = molsig("query", mine, "--rna", cohort_files.new_rna, "--vote", "cancer_type", "--error", "0.05", "--json")
+    assert done.returncode == 0, done.stderr
+    for answer in json.loads(done.stdout)["answers"]:
+        call = answer["calls"]["cancer_type"]
+        assert (answer["plan"]["fusion"], call["error"]) == ("evidence", 0.05)
+        assert call["set"]
+    done = molsig("query", mine, "--rna", cohort_files.new_rna, "--vote", "cancer_type")
+    assert "probability" in done.stdout
+    assert "at error rate 0.1" in done.stdout
+    done = molsig("query", mine, "--rna", cohort_files.new_rna, "--error", "0.9")
+    assert done.returncode == 2
