@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from molsig.errors import UsageError
 
 if TYPE_CHECKING:
     from molsig.evaluate.bootstrap import Figure
@@ -187,6 +191,23 @@ class Evaluation:
 
         document: dict[str, Any] = _rounded({"format": FORMAT, "molsig": __version__} | asdict(self))
         return document
+
+    def to_html(self) -> str:
+        """A whole page with pictures; no scripts, no outside links."""
+        from molsig.evaluate.page import page
+
+        return page(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the page (.html) or the document (.json). `UsageError` for another ending."""
+        ending = Path(path).suffix.lower()
+        if ending == ".html":
+            text = self.to_html()
+        elif ending == ".json":
+            text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        else:
+            raise UsageError(f"{path}: an evaluation is written as .html or .json")
+        Path(path).write_text(text, encoding="utf-8")
 
     def __repr__(self) -> str:
         return (

@@ -88,7 +88,7 @@ def evaluate(
     folds, seed
         Folds of each scheme; same seed, same result.
     missing
-        Shares of the assays to take from the patients asked about.
+        Shares of the assays to take from the patients asked about; 0 is always among them.
     depth
         Neighbours that mean average precision looks at; None for the whole gallery.
     errors
@@ -106,7 +106,7 @@ def evaluate(
     UsageError
         Fewer than two labels, too few groups or patients for the folds, or a label to leave out that nobody has.
     """
-    how = Settings(label, group, folds, seed, tuple(missing), depth, tuple(errors), draws, LEVEL)
+    how = Settings(label, group, folds, seed, tuple(sorted({0.0, *missing})), depth, tuple(errors), draws, LEVEL)
     kept = np.flatnonzero((cohort.labels != "") & cohort.vectors.matrix_present().any(axis=1))
     labels = cohort.labels[kept]
     names, truth = np.unique(labels, return_inverse=True)
@@ -122,7 +122,7 @@ def evaluate(
         left_out=labels_to_leave_out(labels, left_out, folds, seed),
         kept={},
     )
-    for share in {0.0, *how.missing}:
+    for share in how.missing:
         dropped = drop_assays(run.vectors, share, seed) if share else run.vectors
         run.kept[share] = dropped.present
     schemes = {RANDOM: random_folds(labels, folds, seed=seed)}
@@ -151,7 +151,7 @@ def evaluate(
             parts += [part_of(scheme, method.name, s, answers, run.names, how) for s, answers in whole.items()]
             if strange and (told := known_from_unknown(scheme, method.name, strange, run.left_out, how)):
                 unknown.append(told)
-            if 0.0 in whole:
+            if 0.0 in whole:  # unless nobody could be asked
                 meters = (
                     leak_meter(name, v, labels, whole[0.0].rows, whole[0.0].neighbours, fold, seed=seed, draws=draws)
                     for name, v in (columns | {"assays": assays}).items()
