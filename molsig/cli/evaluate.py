@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from molsig.evaluate.bootstrap import Figure
     from molsig.evaluate.report import Evaluation
 
-SHOWN = ("p@1", "p@10", "vote@10", "call", "macro_f1", "balanced_accuracy", "map", "ece", "conformal@90", "set_size@90")
+SHOWN = ("p@10", "vote@10", "call", "macro_f1", "map", "ece")
 """Figures of the terminal's table."""
 ENDINGS = (".html", ".json")
 

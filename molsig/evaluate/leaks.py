@@ -70,6 +70,7 @@ def leak_meter(
     neighbours: NDArray[np.int64],
     fold: NDArray[np.int64],
     *,
+    findable: NDArray[np.bool_] | None = None,
     k: int = NEIGHBOURS,
     seed: int = 0,
     draws: int = DRAWS,
@@ -86,6 +87,9 @@ def leak_meter(
         Rows of the patients asked about, (m,), and of their neighbours, best first, (m, at least k).
     fold
         Fold of every patient, (n,): the gallery of a query is everybody in another fold.
+    findable
+        Who can be found at all, (n,), as only those with an assay by that assay; everybody by default. Patients drawn
+        at random are drawn among them.
     k
         Neighbours that vote.
     seed, draws
@@ -103,7 +107,7 @@ def leak_meter(
     if not tellable.any():
         return None
     rows, near = queries[tellable], near[tellable]
-    drawn = _same_label(near, labels, fold, fold[rows], seed)
+    drawn = _same_label(near, labels, np.where(findable, fold, -1) if findable is not None else fold, fold[rows], seed)
     own = code[rows]
     told = majority_vote(code[near], len(names), k) == own
     chance = majority_vote(code[drawn], len(names), k) == own
@@ -148,19 +152,22 @@ def _same_label(
     asked_in: NDArray[np.int64],
     seed: int,
 ) -> NDArray[np.int64]:
-    """For each neighbour a random patient of its label from the gallery of that query's fold, shape as `near`."""
+    """For each neighbour a random patient of its label from the gallery of that query's fold, shape as `near`.
+
+    Patients of fold -1 are in no gallery; a neighbour whose label only such patients have stays itself.
+    """
     rng = np.random.default_rng(seed)
     kind = np.unique(labels, return_inverse=True)[1]
     by_label = np.argsort(kind, kind="stable")
     drawn = np.empty_like(near)
     for one in np.unique(asked_in):
         of_fold = asked_in == one
-        gallery = by_label[fold[by_label] != one]
+        gallery = by_label[(fold[by_label] != one) & (fold[by_label] >= 0)]
         size = np.bincount(kind[gallery], minlength=int(kind.max()) + 1)
         start = np.cumsum(size) - size
         wanted = kind[near[of_fold]]
-        pick = (rng.random(wanted.shape) * size[wanted]).astype(np.int64)
-        drawn[of_fold] = gallery[start[wanted] + pick]
+        pick = start[wanted] + (rng.random(wanted.shape) * size[wanted]).astype(np.int64)
+        drawn[of_fold] = np.where(size[wanted] > 0, gallery[np.minimum(pick, len(gallery) - 1)], near[of_fold])
     return drawn
 
 

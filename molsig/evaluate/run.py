@@ -140,8 +140,9 @@ def evaluate(
         for method in methods:
             said: dict[float, list[Answers]] = defaultdict(list)
             strange: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
+            findable = np.ones(len(kept), dtype=bool)
             for one in range(folds):
-                for share, answers in run.ask(method, fold, one):
+                for share, answers in run.ask(method, fold, one, findable):
                     said[share].append(answers)
                 if run.left_out:
                     strange.append(run.strangeness(method, fold, one))
@@ -152,9 +153,12 @@ def evaluate(
             if strange and (told := known_from_unknown(scheme, method.name, strange, run.left_out, how)):
                 unknown.append(told)
             if 0.0 in whole:  # unless nobody could be asked
+                near = whole[0.0]
                 meters = (
-                    leak_meter(name, v, labels, whole[0.0].rows, whole[0.0].neighbours, fold, seed=seed, draws=draws)
-                    for name, v in (columns | {"assays": assays}).items()
+                    leak_meter(
+                        n, v, labels, near.rows, near.neighbours, fold, findable=findable, seed=seed, draws=draws
+                    )
+                    for n, v in (columns | {"assays": assays}).items()
                 )
                 leaks.append(Leaks(scheme, method.name, tuple(meter for meter in meters if meter is not None)))
     return Evaluation(
@@ -203,10 +207,17 @@ class _Run:
             if len(rows):
                 yield rows, queries
 
-    def ask(self, method: Method, fold: NDArray[np.int64], one: int) -> Iterator[tuple[float, Answers]]:
-        """Answers about the patients of one fold, block by block, at every share of missing assays."""
+    def ask(
+        self, method: Method, fold: NDArray[np.int64], one: int, findable: NDArray[np.bool_]
+    ) -> Iterator[tuple[float, Answers]]:
+        """Answers about the patients of one fold, block by block, at every share of missing assays.
+
+        Marks in `findable` who of the gallery cannot be found.
+        """
         stored, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
         fitted = self.fit(method, stored)
+        if isinstance(fitted, Selective):
+            findable[stored] = fitted.answers(self.vectors.take(stored))
         place = np.searchsorted(self.names, fitted.classes)
         relevant = np.bincount(self.truth[stored], minlength=len(self.names))
         for share in self.how.missing:

@@ -99,3 +99,20 @@ def test_the_random_patients_come_from_the_gallery_of_the_query(rng: np.random.G
 def test_assay_sets_are_named_by_their_modalities() -> None:
     present = np.array([[True, False], [True, True], [False, True], [True, False]])
     assert assay_sets(("mutation", "rna"), present).tolist() == ["mutation", "mutation+rna", "rna", "mutation"]
+
+
+def test_the_random_patients_are_drawn_among_those_who_can_be_found(
+    rng: np.random.Generator, labels: np.ndarray
+) -> None:
+    fold = rng.integers(5, size=N)
+    held = rng.random(N) < 0.5
+    found = np.empty((N, 10), dtype=np.int64)
+    for i in range(N):
+        found[i] = rng.choice(np.flatnonzero(held & (labels == labels[i]) & (fold != fold[i])), 10)
+    value, asked = np.where(held, "with", "without"), np.flatnonzero(held)
+    meters = [leak_meter("a", value, labels, asked, found[asked], fold, findable=f) for f in (held, None)]
+    assert meters[0] is not None
+    assert meters[1] is not None
+    assert meters[0].excess.value == 0
+    assert meters[1].excess.value is not None
+    assert meters[1].excess.value > 0.3
