@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molsig.evaluate.report import HELD_OUT, RANDOM
-from molsig.evaluate.svg import Dots, Series, dots, lines, matrix
+from molsig.evaluate.svg import Dots, Series, dots, lines, matrix, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,13 +20,16 @@ FEWEST_IN_BIN = 10
 
 
 def against_missing(found: Evaluation, scheme: str, figure: str, name: str) -> str:
-    """A figure against the share of missing assays, one line per method."""
+    """A figure against the share of missing assays, one line per method; the scale spans all schemes."""
     drawn = []
     for method in found.methods:
         parts = [p for share in found.settings.missing if (p := found.part(scheme, method, share))]
         drawn.append(_series(method, [p.missing for p in parts], [p.overall.figures[figure] for p in parts]))
     right = max(*found.settings.missing, 0.1)
-    return lines(name, drawn, "share of the query's assays taken away", name, x_range=(0.0, right))
+    ends = [end for part in found.parts for end in _known(part.overall.figures[figure])]
+    scale = ticks(min(ends), max(ends))
+    x_label = "share of the query's assays taken away"
+    return lines(name, drawn, x_label, name, x_range=(0.0, right), y_range=(scale[0], scale[-1]))
 
 
 def reliability(parts: Sequence[Part]) -> str:

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from molsig.evaluate.report import Evaluation, Part, Scores
 
 STYLE = """
-body{font:15px/1.55 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1c2430;background:#fff}
+body{font:15px/1.55 system-ui,sans-serif;margin:2rem auto;max-width:66rem;padding:0 1rem;color:#1c2430;background:#fff}
 h1{font-size:1.7rem;margin-bottom:.2rem}h2{font-size:1.25rem;margin:2.6rem 0 .4rem}
 p,li{max-width:48rem}.lead{color:#4a5666;margin-top:0}
 .notes{background:#f6f4ec;border-left:4px solid #e69f00;padding:.5rem 1rem}
 .notes ul{margin:0;padding-left:1.1rem}.wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}
-th,td{padding:.25rem .65rem;border-bottom:1px solid #e3e7ed;text-align:right;white-space:nowrap}
+th,td{padding:.25rem .5rem;border-bottom:1px solid #e3e7ed;text-align:right;white-space:nowrap}
 th{border-bottom:2px solid #7b8794;font-weight:600}th:first-child,td:first-child{text-align:left}
 td small{display:block;color:#667080;font-size:11.5px}td b{font-weight:700}
 tr.scheme td{background:#f3f6fa;font-weight:600}
 figure{margin:.6rem 0;display:inline-block;vertical-align:top}figcaption{max-width:27rem;color:#4a5666;font-size:13.5px}
 figure.broad figcaption{max-width:48rem}svg{max-width:100%;height:auto;font:12px system-ui,sans-serif}
-svg text{fill:#1c2430}svg text.name{fill:#4a5666}svg text.count{font-size:11px;fill:inherit}svg .grid{stroke:#e3e7ed}
+svg text{fill:#1c2430}svg text.name{fill:#4a5666}svg text.count{font-size:11px}svg .grid{stroke:#e3e7ed}
 svg .axis{stroke:#7b8794}svg .ideal{stroke:#7b8794;stroke-dasharray:4 4}
 .pair{display:flex;flex-wrap:wrap;gap:.5rem 2rem}details{margin:.5rem 0}summary{cursor:pointer;color:#0b5394}
 footer{margin-top:3rem;color:#667080;font-size:13px}
@@ -89,18 +89,21 @@ def _notes(found: Evaluation) -> str:
 
 
 def _summary(found: Evaluation) -> str:
-    head = ["method", "patients", *SUMMARY.values(), "unknown AUROC"]
+    head = ["method", "patients", *SUMMARY.values(), "unknown"]
     body = []
     for scheme in found.schemes:
         parts = [part for method in found.methods if (part := found.part(scheme, method, found.settings.missing[0]))]
         everybody = max(part.overall.patients for part in parts)
         body.append(f"<tr class='scheme'><td colspan='{len(head)}'>{_scheme(found, scheme)}</td></tr>")
-        best = _best([part.overall for part in parts if part.overall.patients == everybody])
+        rivals = [part.overall for part in parts if part.overall.patients == everybody]
+        best = _best(rivals) if len(rivals) > 1 else {}
         strange = {one.method: one.auroc for one in found.unknown if one.scheme == scheme}
         for part in parts:
             all_asked = part.overall.patients == everybody
             cells = [
-                _cell(part.overall.figures[name], all_asked and part.overall.figures[name].value == best[name])
+                _cell(
+                    part.overall.figures[name], all_asked and part.overall.figures[name].value == best.get(name, -1.0)
+                )
                 for name in SUMMARY
             ]
             cells.append(_cell(strange[part.method]) if part.method in strange else "<td></td>")
@@ -110,7 +113,8 @@ def _summary(found: Evaluation) -> str:
         "about patients who have it; compare it with the others in the table by assays below. Small figures are "
         f"{found.settings.level:.0%} bootstrap intervals over patients. <i>Call</i>: accuracy of the most probable "
         "label; "
-        "<i>macro F1</i>, <i>balanced</i> accuracy and <i>ECE</i> (expected calibration error) are the call's.</p>"
+        "<i>macro F1</i>, <i>balanced</i> accuracy and <i>ECE</i> (expected calibration error) are the call's; "
+        "<i>unknown</i>: AUROC of telling labels that were left out.</p>"
     )
 
 
@@ -118,8 +122,8 @@ def _missing(found: Evaluation) -> str:
     if len(found.settings.missing) < 2:
         return "<p>Measured with all assays only.</p>"
     drawn = [
-        _figure(charts.against_missing(found, scheme, figure, name), f"{name}, {_scheme(found, scheme)}.")
-        for figure, name in (("p@10", "P@10"), ("vote@10", "accuracy of the vote of 10"))
+        _figure(charts.against_missing(found, scheme, figure, name), f"{name}: {_scheme(found, scheme)}.")
+        for figure, name in (("p@10", "P@10"), ("vote@10", "Accuracy of the vote of 10"))
         for scheme in found.schemes
     ]
     return (
@@ -133,7 +137,7 @@ def _by_assays(found: Evaluation, scheme: str) -> str:
     out = []
     for missing in found.settings.missing:
         parts = [part for method in found.methods if (part := found.part(scheme, method, missing))]
-        for figure, name in (("p@10", "P@10"), ("vote@10", "vote of 10")):
+        for figure, name in (("p@10", "P@10"), ("vote@10", "Vote of 10")):
             table = _by_assays_table(parts, figure)
             shown = " open" if missing == found.settings.missing[0] else ""
             out.append(

@@ -164,10 +164,10 @@ def matrix(title: str, names: Sequence[str], columns: Sequence[str], table: Sequ
                 f"<title>{escape(name)} called {escape(columns[j])}: {count:,} ({share:.1%})</title></rect>"
             )
             if count:
-                ink = "#fff" if share > 0.45 else "#1c2430"
+                ink = "#fff" if share > 0.35 else "#1c2430"
                 parts.append(
                     f'<text class="count" text-anchor="middle" x="{x + cell / 2:.1f}" y="{y + cell / 2 + 4:.1f}" '
-                    f'fill="{ink}">{count}</text>'
+                    f'style="fill:{ink}">{count:,}</text>'
                 )
     return _svg(title, width, height, parts)
 
