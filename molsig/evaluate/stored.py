@@ -27,7 +27,8 @@ GROUP = "site"
 """The column that is held out whole unless another is named."""
 METERED = ("sequencer", "platform", "batch", "plate", "center", "centre", "scanner")
 """Columns that are metered wherever they are stored."""
-MOST_LABELS = 200
+MOST_LABELS, MOST_NUMBERS = 200, 20
+"""Distinct values a column of labels may have; whole numbers in greater variety are taken for a measurement."""
 
 ENCODERS_NOTE = (
     "encoders that this reference fitted have seen the held-out patients' data, without their labels; "
@@ -87,8 +88,9 @@ def evaluate_stored(
     labels = columns[label]
     if not (labels != "").any():
         raise NotFoundError(f"no stored patient has both a vector and a {label}")
-    if (n := len(np.unique(labels))) > MOST_LABELS:
-        raise UsageError(f"--label {label}: {n:,} distinct values are too many for labels; {MOST_LABELS} are the most")
+    most = MOST_NUMBERS if known[label] == "integer" else MOST_LABELS
+    if (n := len(np.unique(labels[labels != ""]))) > most:
+        raise UsageError(f"--label {label}: {n:,} distinct values are too many for labels; {most} are the most")
     found = evaluate(
         Labelled(vectors, labels, columns[chosen] if chosen else None, {name: columns[name] for name in metered}),
         choose_methods(fusion, vectors, labels != "", seed),
