@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from molsig.evaluate import charts
 from molsig.evaluate.report import HELD_OUT, RANDOM
+from molsig.evaluate.tables import by_assays, cell, comparisons, number, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from molsig.evaluate.bootstrap import Figure
     from molsig.evaluate.report import Evaluation, Part, Scores
 
 STYLE = """
@@ -44,8 +44,6 @@ SUMMARY = {
 }
 """Figures of the first table and what they are headed with."""
 LESS_IS_BETTER = frozenset({"ece", "set_size@80", "set_size@90", "set_size@95"})
-FEWEST_BY_ASSAYS = 20
-"""Sets of assays with fewer patients are left to the JSON document."""
 
 
 def page(found: Evaluation) -> str:
@@ -57,7 +55,12 @@ def page(found: Evaluation) -> str:
         f"<h1>{escape(title)}</h1>{_lead(found)}{_notes(found)}",
         f"<h2>In short</h2>{_summary(found)}",
         f"<h2>Missing assays</h2>{_missing(found)}",
-        f"<h2>By the assays a patient has</h2>{_by_assays(found, main)}",
+        f"<h2>By the assays a patient has</h2>{by_assays(found, main, _scheme(found, main))}",
+        *(
+            [f"<h2>Against each of the others</h2>{comparisons(found, main, _scheme(found, main))}"]
+            if found.comparisons
+            else []
+        ),
         f"<h2>Is a probability what it says?</h2>{_calibration(parts)}",
         f"<h2>Which labels are mistaken for which</h2>{_confusion(parts[0])}",
         f"<h2>What the neighbours give away</h2>{_leaks(found)}",
@@ -101,15 +104,13 @@ def _summary(found: Evaluation) -> str:
         for part in parts:
             all_asked = part.overall.patients == everybody
             cells = [
-                _cell(
-                    part.overall.figures[name], all_asked and part.overall.figures[name].value == best.get(name, -1.0)
-                )
+                cell(part.overall.figures[name], all_asked and part.overall.figures[name].value == best.get(name, -1.0))
                 for name in SUMMARY
             ]
-            cells.append(_cell(strange[part.method]) if part.method in strange else "<td></td>")
+            cells.append(cell(strange[part.method]) if part.method in strange else "<td></td>")
             body.append(f"<tr><td>{escape(part.method)}</td><td>{part.overall.patients:,}</td>{''.join(cells)}</tr>")
     return (
-        f"{_table(head, body)}<p>Bold: the best of those asked about all patients. A single modality is asked only "
+        f"{table(head, body)}<p>Bold: the best where several were asked about all. A single modality is asked only "
         "about patients who have it; compare it with the others in the table by assays below. Small figures are "
         f"{found.settings.level:.0%} bootstrap intervals over patients. <i>Call</i>: accuracy of the most probable "
         "label; "
@@ -131,39 +132,6 @@ def _missing(found: Evaluation) -> str:
         "all of theirs. A single modality is asked only about those who still have it.</p>"
         f"<div class='pair'>{''.join(drawn)}</div>"
     )
-
-
-def _by_assays(found: Evaluation, scheme: str) -> str:
-    out = []
-    for missing in found.settings.missing:
-        parts = [part for method in found.methods if (part := found.part(scheme, method, missing))]
-        for figure, name in (("p@10", "P@10"), ("vote@10", "Vote of 10")):
-            table = _by_assays_table(parts, figure)
-            shown = " open" if missing == found.settings.missing[0] else ""
-            out.append(
-                f"<details{shown}><summary>{name}, {missing:.0%} of the assays taken away</summary>{table}</details>"
-            )
-    return (
-        f"<p>With {_scheme(found, scheme)}. Within a row all methods are asked about the same patients; bold is the "
-        f"best of a row. Rows with fewer than {FEWEST_BY_ASSAYS} patients are in the JSON document.</p>{''.join(out)}"
-    )
-
-
-def _by_assays_table(parts: Sequence[Part], figure: str) -> str:
-    words = dict.fromkeys(word for part in parts for word in part.by_assays)
-    body = []
-    for word in words:
-        held = [part.by_assays.get(word) for part in parts]
-        n = max(one.patients for one in held if one is not None)
-        if n < FEWEST_BY_ASSAYS:
-            continue
-        best = max(one.figures[figure].value or 0.0 for one in held if one is not None)
-        cells = [
-            "<td></td>" if one is None else _cell(one.figures[figure], one.figures[figure].value == best)
-            for one in held
-        ]
-        body.append(f"<tr><td>{escape(word)}</td><td>{n:,}</td>{''.join(cells)}</tr>")
-    return _table(["assays", "patients", *(part.method for part in parts)], body)
 
 
 def _calibration(parts: Sequence[Part]) -> str:
@@ -192,8 +160,8 @@ def _leaks(found: Evaluation) -> str:
     head = ["property", "scheme", "method", "patients", "told", "chance, same label", "commonest", "leak", "held out"]
     body = [
         f"<tr><td>{escape(meter.name)}</td><td>{charts.SHORT[one.scheme]}</td><td>{escape(one.method)}</td>"
-        f"<td>{meter.told.n:,}</td>{_cell(meter.told)}{_cell(meter.chance_same_label)}{_cell(meter.chance_commonest)}"
-        f"{_cell(meter.excess)}<td>{meter.held_out:,}</td></tr>"
+        f"<td>{meter.told.n:,}</td>{cell(meter.told)}{cell(meter.chance_same_label)}{cell(meter.chance_commonest)}"
+        f"{cell(meter.excess)}<td>{meter.held_out:,}</td></tr>"
         for one in found.leaks
         for meter in one.meters
     ]
@@ -205,7 +173,7 @@ def _leaks(found: Evaluation) -> str:
         "when each neighbour is replaced by a random patient of its label; the <i>leak</i> is the difference. Patients "
         "whose value nobody in their gallery has, as with whole groups held out, cannot be asked.</p>"
         + _figure(charts.leaks(found), "Leak meters, with intervals.", broad=True)
-        + _table(head, body)
+        + table(head, body)
     )
 
 
@@ -214,14 +182,14 @@ def _unknown(found: Evaluation) -> str:
         return "<p>Not measured.</p>"
     body = [
         f"<tr><td>{escape(one.method)}</td><td>{charts.SHORT[one.scheme]}</td><td>{one.auroc.n:,}</td>"
-        f"<td>{one.patients:,}</td>{_cell(one.auroc)}</tr>"
+        f"<td>{one.patients:,}</td>{cell(one.auroc)}</tr>"
         for one in found.unknown
     ]
     names = "; ".join(", ".join(map(escape, some)) for some in dict.fromkeys(found.unknown[0].left_out))
     return (
         f"<p>In each fold the gallery is without some labels ({names}). AUROC: how often a patient of these is "
         "stranger to it than a patient of the others.</p>"
-        + _table(["method", "scheme", "patients", "of left-out labels", "AUROC"], body)
+        + table(["method", "scheme", "patients", "of left-out labels", "AUROC"], body)
     )
 
 
@@ -230,7 +198,7 @@ def _all(found: Evaluation) -> str:
     for part in found.parts:
         figures = part.overall.figures
         rows = [
-            f"<tr><td>{escape(name)}</td><td>{_number(f.value)}</td><td>{_number(f.low)}</td><td>{_number(f.high)}</td></tr>"
+            f"<tr><td>{escape(name)}</td><td>{number(f.value)}</td><td>{number(f.low)}</td><td>{number(f.high)}</td></tr>"
             for name, f in figures.items()
         ]
         lost = part.overall.unanswerable
@@ -238,7 +206,7 @@ def _all(found: Evaluation) -> str:
         out.append(
             f"<details><summary>{escape(part.method)}, {charts.SHORT[part.scheme]}, {part.missing:.0%} of the assays "
             f"taken away: {part.overall.patients:,} patients{told}</summary>"
-            f"{_table(['figure', 'value', 'low', 'high'], rows)}</details>"
+            f"{table(['figure', 'value', 'low', 'high'], rows)}</details>"
         )
     return "".join(out)
 
@@ -268,21 +236,6 @@ def _best(scores: Sequence[Scores]) -> dict[str, float | None]:
         values = [v for one in scores if (v := one.figures[name].value) is not None]
         best[name] = (min if name in LESS_IS_BETTER else max)(values, default=None)
     return best
-
-
-def _cell(figure: Figure, bold: bool = False) -> str:
-    value = f"<b>{_number(figure.value)}</b>" if bold else _number(figure.value)
-    interval = "" if figure.low is None else f"<small>{_number(figure.low)} to {_number(figure.high)}</small>"
-    return f"<td>{value}{interval}</td>"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _table(head: Iterable[str], body: Sequence[str]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    return f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
 
 
 def _figure(drawing: str, caption: str, *, broad: bool = False) -> str:

@@ -19,7 +19,7 @@ FORMAT = 1
 """Raised when a key changes its meaning; keys may be added without."""
 
 HELD_OUT, RANDOM = "groups_held_out", "random"
-SCHEMES = (HELD_OUT, RANDOM)
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,22 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """The first method less another, on the patients that both were asked about: above 0 the first is better.
+
+    `assays` is what these patients were asked about with, `ALL` for all of them.
+    """
+
+    scheme: str
+    missing: float
+    assays: str
+    method: str
+    rival: str
+    patients: int
+    differences: Mapping[str, Figure]
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """How well patients of labels that were left out of the gallery are told from the others by their strangeness.
 
@@ -166,6 +182,7 @@ class Evaluation:
     settings: Settings
     cohort: CohortFacts
     parts: tuple[Part, ...]
+    comparisons: tuple[Comparison, ...]
     unknown: tuple[Unknown, ...]
     leaks: tuple[Leaks, ...]
     notes: tuple[str, ...]

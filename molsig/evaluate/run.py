@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.evaluate.asking import Questions
 from molsig.evaluate.bootstrap import DRAWS, LEVEL
-from molsig.evaluate.figures import PRECISION_AT, Answers, part_of
+from molsig.evaluate.compare import Outcomes, compare
+from molsig.evaluate.figures import part_of
 from molsig.evaluate.folds import leave_groups_out, random_folds
 from molsig.evaluate.leaks import assay_sets, leak_meter
-from molsig.evaluate.metrics import average_precision
 from molsig.evaluate.report import HELD_OUT, RANDOM, CohortFacts, Evaluation, Leaks, Settings
 from molsig.evaluate.strangers import known_from_unknown, labels_to_leave_out
-from molsig.retrieval.method import Selective
 from molsig.retrieval.patient_vectors import drop_assays
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from molsig.evaluate.report import Part, Unknown
-    from molsig.retrieval.method import Fitted, Method
+    from molsig.evaluate.report import Comparison, Part, Unknown
+    from molsig.retrieval.method import Method
     from molsig.retrieval.patient_vectors import PatientVectors
     from molsig.types import Progress
 
-BLOCK = 512
-"""Patients asked about at once."""
 MISSING = (0.0, 0.2, 0.4, 0.6)
 ERRORS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
 DEPTH = 1000
@@ -104,15 +103,18 @@ def evaluate(
     Raises
     ------
     UsageError
-        Fewer than two labels, too few groups or patients for the folds, or a label to leave out that nobody has.
+        A share is not from 0 to below 1, there are fewer than two labels or too few groups or patients for the folds,
+        or nobody has a label that is to be left out.
     """
+    if wrong := [share for share in missing if not 0 <= share < 1]:
+        raise UsageError(f"{wrong[0]} is no share of missing assays: give one from 0 to below 1")
     how = Settings(label, group, folds, seed, tuple(sorted({0.0, *missing})), depth, tuple(errors), draws, LEVEL)
     kept = np.flatnonzero((cohort.labels != "") & cohort.vectors.matrix_present().any(axis=1))
     labels = cohort.labels[kept]
     names, truth = np.unique(labels, return_inverse=True)
     if len(names) < 2:
         raise UsageError(f"{label}: {len(names)} labels among {len(kept)} patients with vectors; at least 2 are needed")
-    run = _Run(
+    run = Questions(
         vectors=cohort.vectors.take(kept),
         labels=labels,
         truth=truth.astype(np.int64),
@@ -133,34 +135,33 @@ def evaluate(
     }
     assays = assay_sets(run.vectors.modalities, run.vectors.matrix_present())
     parts: list[Part] = []
+    comparisons: list[Comparison] = []
     unknown: list[Unknown] = []
     leaks: list[Leaks] = []
-    total, done = len(schemes) * len(methods) * folds, 0
+    done = itertools.count(1)
+    total = len(schemes) * len(methods) * folds
     for scheme, fold in schemes.items():
+        outcomes: dict[float, dict[str, Outcomes]] = {share: {} for share in how.missing}
         for method in methods:
-            said: dict[float, list[Answers]] = defaultdict(list)
-            strange: list[tuple[NDArray[np.float64], NDArray[np.bool_]]] = []
-            findable = np.ones(len(kept), dtype=bool)
-            for one in range(folds):
-                for share, answers in run.ask(method, fold, one, findable):
-                    said[share].append(answers)
-                if run.left_out:
-                    strange.append(run.strangeness(method, fold, one))
-                done += 1
-                progress("evaluating", done, total)
-            whole = {share: Answers.together(some) for share, some in said.items()}
-            parts += [part_of(scheme, method.name, s, answers, run.names, how) for s, answers in whole.items()]
-            if strange and (told := known_from_unknown(scheme, method.name, strange, run.left_out, how)):
+            heard = run.hear(method, fold, lambda: progress("evaluating", next(done), total))
+            for share, said in heard.said.items():
+                parts.append(part_of(scheme, method.name, share, said, run.names, how))
+                outcomes[share][method.name] = Outcomes.of(said, len(run.names))
+            if told := known_from_unknown(scheme, method.name, heard.strange, run.left_out, how):
                 unknown.append(told)
-            if 0.0 in whole:  # unless nobody could be asked
-                near = whole[0.0]
+            if near := heard.said.get(0.0):
                 meters = (
                     leak_meter(
-                        n, v, labels, near.rows, near.neighbours, fold, findable=findable, seed=seed, draws=draws
+                        *(name, values, labels, near.rows, near.neighbours, fold),
+                        findable=heard.findable,
+                        seed=seed,
+                        draws=draws,
                     )
-                    for n, v in (columns | {"assays": assays}).items()
+                    for name, values in (columns | {"assays": assays}).items()
                 )
                 leaks.append(Leaks(scheme, method.name, tuple(meter for meter in meters if meter is not None)))
+        for share in how.missing:
+            comparisons += compare(scheme, share, outcomes[share], how)
     return Evaluation(
         settings=how,
         cohort=CohortFacts(
@@ -172,98 +173,14 @@ def evaluate(
             assays=dict(Counter(assays.tolist()).most_common()),
         ),
         parts=tuple(parts),
+        comparisons=tuple(comparisons),
         unknown=tuple(unknown),
         leaks=tuple(leaks),
         notes=_notes(run, cohort.groups is not None),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What stays the same over all methods and folds; `kept` says by share of missing assays who keeps which."""
-
-    vectors: PatientVectors
-    labels: NDArray[np.str_]
-    truth: NDArray[np.int64]
-    names: tuple[str, ...]
-    groups: NDArray[np.str_]
-    how: Settings
-    left_out: tuple[tuple[str, ...], ...]
-    kept: dict[float, Mapping[str, NDArray[np.bool_]]]
-
-    def fit(self, method: Method, stored: NDArray[np.int64]) -> Fitted:
-        return method.fit(self.vectors.take(stored), self.labels[stored], self.groups[stored])
-
-    def blocks(
-        self, fitted: Fitted, asked: NDArray[np.int64], share: float
-    ) -> Iterator[tuple[NDArray[np.int64], PatientVectors]]:
-        """Rows and vectors of the patients that can be answered, some at a time."""
-        for start in range(0, len(asked), BLOCK):
-            rows = asked[start : start + BLOCK]
-            queries = self.vectors.take(rows).keep({m: held[rows] for m, held in self.kept[share].items()})
-            if isinstance(fitted, Selective):
-                can = fitted.answers(queries)
-                rows, queries = rows[can], queries if can.all() else queries.take(np.flatnonzero(can))
-            if len(rows):
-                yield rows, queries
-
-    def ask(
-        self, method: Method, fold: NDArray[np.int64], one: int, findable: NDArray[np.bool_]
-    ) -> Iterator[tuple[float, Answers]]:
-        """Answers about the patients of one fold, block by block, at every share of missing assays.
-
-        Marks in `findable` who of the gallery cannot be found.
-        """
-        stored, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
-        fitted = self.fit(method, stored)
-        if isinstance(fitted, Selective):
-            findable[stored] = fitted.answers(self.vectors.take(stored))
-        place = np.searchsorted(self.names, fitted.classes)
-        relevant = np.bincount(self.truth[stored], minlength=len(self.names))
-        for share in self.how.missing:
-            for rows, queries in self.blocks(fitted, asked, share):
-                found, _ = fitted.nearest(queries, self.how.depth or len(stored))
-                near, truth = stored[found], self.truth[rows]
-                probabilities = fitted.probabilities(queries)
-                over_all = np.zeros((len(rows), len(self.names)))
-                over_all[:, place] = probabilities
-                sets = np.zeros((len(self.how.errors), len(rows), len(self.names)), dtype=bool)
-                for i, error in enumerate(self.how.errors):
-                    sets[i][:, place] = fitted.sets(probabilities, error)
-                top = near[:, : max(PRECISION_AT)]
-                yield (
-                    share,
-                    Answers(
-                        rows=rows,
-                        truth=truth,
-                        neighbours=top,
-                        near=self.truth[top],
-                        precision=average_precision(self.truth[near] == truth[:, None], relevant[truth]),
-                        answerable=relevant[truth] > 0,
-                        probabilities=over_all,
-                        covered=sets[:, np.arange(len(rows)), truth].T,
-                        sizes=sets.sum(axis=2).T,
-                        assays=assay_sets(queries.modalities, queries.matrix_present()),
-                    ),
-                )
-
-    def strangeness(
-        self, method: Method, fold: NDArray[np.int64], one: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Strangeness of the patients of a fold to a gallery without some labels, and who has one of these."""
-        gone = np.isin(self.labels, self.left_out[one])
-        fitted = self.fit(method, np.flatnonzero((fold != one) & ~gone))
-        found = [
-            (fitted.strangeness(queries), gone[rows])
-            for rows, queries in self.blocks(fitted, np.flatnonzero(fold == one), 0.0)
-        ]
-        return (
-            np.concatenate([f[0] for f in found] or [np.zeros(0)]),
-            np.concatenate([f[1] for f in found] or [np.zeros(0, dtype=bool)]),
-        )
-
-
-def _notes(run: _Run, grouped: bool) -> tuple[str, ...]:
+def _notes(run: Questions, grouped: bool) -> tuple[str, ...]:
     notes = []
     if not grouped:
         notes.append("no groups were named: random folds only, which flatter every method that knows the hospital")

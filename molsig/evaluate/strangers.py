@@ -64,8 +64,8 @@ def known_from_unknown(
     how: Settings,
 ) -> Unknown | None:
     """AUROC over all folds from each fold's strangeness and whether a patient's label was left out; None of nobody."""
-    scores, new = np.concatenate([s for s, _ in strange]), np.concatenate([n for _, n in strange])
-    if not len(new):
+    if not sum(len(new) for _, new in strange):
         return None
+    scores, new = np.concatenate([s for s, _ in strange]), np.concatenate([n for _, n in strange])
     figure = with_intervals({"auroc": auroc(scores, new)}, len(new), draws=how.draws, seed=how.seed, level=how.level)
     return Unknown(scheme, method, int(new.sum()), left_out, figure["auroc"][0])

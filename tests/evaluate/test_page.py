@@ -15,6 +15,7 @@ from molsig.errors import UsageError
 from molsig.evaluate.report import HELD_OUT, Evaluation
 from molsig.evaluate.run import Labelled, evaluate
 from molsig.evaluate.svg import Dots, Series, dots, lines, matrix, number, ticks
+from molsig.evaluate.tables import FEWEST_BY_ASSAYS
 from molsig.retrieval.plain import Plain
 
 from ..patients import cohort
@@ -102,6 +103,9 @@ def test_the_page_says_what_the_document_says(found: Evaluation, page: str) -> N
             assert f"{figure.value:.3f}" in said
     for note in found.notes:
         assert note in said
+    for comparison in found.comparisons:
+        if comparison.patients >= FEWEST_BY_ASSAYS and comparison.scheme == HELD_OUT:
+            assert f"{comparison.differences['vote@10'].value:+.3f}" in said
     for leak in found.leaks:
         for meter in leak.meters:
             assert f"{meter.excess.value:.3f}" in said
@@ -117,7 +121,7 @@ def test_labels_beyond_the_biggest_are_one_row(found: Evaluation, page: str) -> 
 
 
 def test_a_page_of_one_method_one_scheme_and_no_meter(found: Evaluation) -> None:
-    first = replace(found, parts=found.parts[:1], leaks=(), unknown=(), notes=())
+    first = replace(found, parts=found.parts[:1], comparisons=(), leaks=(), unknown=(), notes=())
     first = replace(first, settings=replace(found.settings, missing=(0.0,)))
     tags = Tags()
     tags.feed(first.to_html())

@@ -132,6 +132,27 @@ def test_parts_of_the_patients_add_up(done: Evaluation) -> None:
             assert (figure.value or 0) <= (figure.high or 0) + 1e-9
 
 
+def test_methods_are_compared_on_the_same_patients(done: Evaluation) -> None:
+    for one in done.comparisons:
+        assert (one.method, one.rival) == ("sum", "rna")
+        first, second = (done.part(one.scheme, name, one.missing) for name in ("sum", "rna"))
+        assert first is not None
+        assert second is not None
+        if one.assays == "all":
+            assert one.patients == second.overall.patients
+            continue
+        assert one.patients == first.by_assays[one.assays].patients
+        for name, figure in one.differences.items():
+            both = [part.by_assays[one.assays].figures[name].value or 0 for part in (first, second)]
+            assert figure.value == pytest.approx(both[0] - both[1])
+    # Interval of the difference: narrower than the two intervals it is made of, since the patients are the same.
+    pair = next(one for one in done.comparisons if one.assays == "mutation+rna" and one.scheme == HELD_OUT)
+    difference = pair.differences["p@10"]
+    alone = [done.part(HELD_OUT, name).by_assays["mutation+rna"].figures["p@10"] for name in ("sum", "rna")]  # type: ignore[union-attr]
+    width = [(f.high or 0) - (f.low or 0) for f in (difference, *alone)]
+    assert 0 < width[0] < width[1] + width[2]
+
+
 def test_missing_assays_cost_and_are_missing(done: Evaluation) -> None:
     all_there, few = done.part(HELD_OUT, "sum"), done.part(HELD_OUT, "sum", 0.6)
     assert all_there is not None
@@ -149,7 +170,17 @@ def test_meters_are_read_for_group_and_assays(done: Evaluation) -> None:
 
 def test_the_document_is_json_with_stable_keys_and_the_seed_decides_it(patients: Cohort, done: Evaluation) -> None:
     document = done.to_dict()
-    assert list(document) == ["format", "molsig", "settings", "cohort", "parts", "unknown", "leaks", "notes"]
+    assert list(document) == [
+        "format",
+        "molsig",
+        "settings",
+        "cohort",
+        "parts",
+        "comparisons",
+        "unknown",
+        "leaks",
+        "notes",
+    ]
     part = document["parts"][0]
     assert list(part) == [
         *("scheme", "method", "missing", "overall", "by_assays", "reliability", "coverage", "conformal", "confusion")
@@ -213,6 +244,8 @@ def test_questions_that_make_no_sense_are_refused(patients: Cohort) -> None:
         run(replace(patients, labels=np.full(500, "T0")), Plain())
     with pytest.raises(UsageError, match="no patient has the label T9"):
         run(patients, Plain(), left_out=["T9"])
+    with pytest.raises(UsageError, match="no share"):
+        run(patients, Plain(), missing=(0.0, 1.0))
     with pytest.raises(UsageError, match="fewer than two labels"):
         run(patients, Plain(), left_out=["T0", "T1", "T2", "T3"])
 
