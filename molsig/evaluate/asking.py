@@ -102,7 +102,7 @@ class Questions:
         fitted = self.fit(method, stored)
         if isinstance(fitted, Selective):
             findable[stored] = fitted.answers(self.vectors.take(stored))
-        place = np.searchsorted(self.names, fitted.classes)
+        place = [self.names.index(name) for name in fitted.classes]
         relevant = np.bincount(self.truth[stored], minlength=len(self.names))
         for share in self.how.missing:
             for rows, queries in self.blocks(fitted, asked, share):

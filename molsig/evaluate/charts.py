@@ -37,9 +37,9 @@ def reliability(parts: Sequence[Part]) -> str:
     drawn = []
     for part in parts:
         bars = [bar for bar in part.reliability if bar.n >= FEWEST_IN_BIN]
-        x = tuple(bar.confidence for bar in bars if bar.confidence is not None)
-        y = tuple(bar.accuracy for bar in bars if bar.accuracy is not None)
-        drawn.append(Series(part.method, x, y))
+        points = [(b.confidence, b.accuracy, b.accuracy_low, b.accuracy_high) for b in bars]
+        columns = [tuple(value or 0.0 for value in column) for column in zip(*points, strict=True)]
+        drawn.append(Series(part.method, *columns) if columns else Series(part.method, (), ()))
     title = "Reliability diagram"
     return lines(
         title, drawn, "probability of the call", "share of calls that were right", y_range=(0, 1), diagonal=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from molsig.evaluate.bootstrap import with_intervals
 from molsig.evaluate.metrics import (
     accuracy_at_coverage,
+    accuracy_in_bins,
     balanced_accuracy,
     calibration_error,
     confusion,
@@ -100,6 +101,7 @@ def part_of(scheme: str, method: str, missing: float, said: Answers, names: tupl
     right = called == said.truth
     curves: dict[str, Statistic] = {
         "coverage": accuracy_at_coverage(confidence, right, COVERAGES),
+        "bins": accuracy_in_bins(confidence, right),
         "sets": mean_of(said.covered),
         "sizes": mean_of(said.sizes.astype(np.float64)),
         "empty": mean_of(said.sizes == 0),
@@ -114,7 +116,10 @@ def part_of(scheme: str, method: str, missing: float, said: Answers, names: tupl
         missing=missing,
         overall=scores(said, len(names), how),
         by_assays={str(word): scores(said.take(said.assays == word), len(names), how) for word in commonest},
-        reliability=reliability(confidence, right),
+        reliability=tuple(
+            replace(bar, accuracy_low=figure.low, accuracy_high=figure.high)
+            for bar, figure in zip(reliability(confidence, right), drawn["bins"], strict=True)
+        ),
         coverage=tuple(
             CoveragePoint(float(share), figure) for share, figure in zip(COVERAGES, drawn["coverage"], strict=True)
         ),

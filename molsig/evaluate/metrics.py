@@ -110,13 +110,18 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_],
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Patients whose call had a confidence in (low, high]: how sure the calls were and how many were right."""
+    """Patients whose call had a confidence in (low, high]: how sure the calls were and how many were right.
+
+    `accuracy_low` and `accuracy_high` are the ends of its interval, where one was asked for.
+    """
 
     low: float
     high: float
     n: int
     confidence: float | None
     accuracy: float | None
+    accuracy_low: float | None = None
+    accuracy_high: float | None = None
 
 
 def reliability(
@@ -137,6 +142,18 @@ def reliability(
         )
         for i in range(bins)
     )
+
+
+def accuracy_in_bins(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = BINS) -> Statistic:
+    """Accuracy in each bin of `reliability`, (draws, bins); NaN where nobody is."""
+    of = _one_hot(_bin(confidence, bins), bins)
+    good = of * right[:, None]
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((weights @ good) / (weights @ of))
+
+    return statistic
 
 
 def accuracy_at_coverage(

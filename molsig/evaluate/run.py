@@ -176,16 +176,27 @@ def evaluate(
         comparisons=tuple(comparisons),
         unknown=tuple(unknown),
         leaks=tuple(leaks),
-        notes=_notes(run, cohort.groups is not None),
+        notes=_notes(run, schemes),
     )
 
 
-def _notes(run: Questions, grouped: bool) -> tuple[str, ...]:
+def _notes(run: Questions, schemes: Mapping[str, NDArray[np.int64]]) -> tuple[str, ...]:
+    group = run.how.group or "group"
     notes = []
-    if not grouped:
+    if HELD_OUT not in schemes:
         notes.append("no groups were named: random folds only, which flatter every method that knows the hospital")
+    elif bare := int((run.groups == "").sum()):
+        notes.append(f"{bare:,} patients without a {group} were dealt out one by one")
+    for scheme, fold in schemes.items():
+        count = np.zeros((len(run.names), run.how.folds), dtype=np.int64)
+        np.add.at(count, (run.truth, fold), 1)
+        lost = (count.sum(axis=1, keepdims=True) - count)[run.truth, fold] == 0
+        if lost.any():
+            which = ", ".join(run.names[i] for i in np.unique(run.truth[lost]))
+            told = f"whole {group}s held out" if scheme == HELD_OUT else "random folds"
+            notes.append(
+                f"{told}: nobody else has the label of {lost.sum():,} patients ({which}); they count as misses"
+            )
     if not run.left_out:
         notes.append("no label was left out: known against unknown was not measured")
-    if grouped and (bare := int((run.groups == "").sum())):
-        notes.append(f"{bare:,} patients without a {run.how.group or 'group'} were dealt out one by one")
     return tuple(notes)

@@ -10,6 +10,7 @@ from sklearn import metrics as golden
 
 from molsig.evaluate.metrics import (
     accuracy_at_coverage,
+    accuracy_in_bins,
     auroc,
     average_precision,
     balanced_accuracy,
@@ -121,6 +122,8 @@ def test_calibration_error_is_the_mean_gap_of_the_reliability_bars(rng: np.rando
     gap = sum(bar.n * abs((bar.confidence or 0) - (bar.accuracy or 0)) for bar in bars) / 2000
     assert calibration_error(confidence, right, 10)(np.ones((1, 2000)))[0] == pytest.approx(gap)
     assert sum(bar.n for bar in bars) == 2000
+    again = accuracy_in_bins(confidence, right, 10)(np.ones((1, 2000)))[0]
+    assert again.tolist() == pytest.approx([bar.accuracy for bar in bars])
     assert all(bar.low < bar.confidence <= bar.high for bar in bars if bar.confidence is not None)
 
 

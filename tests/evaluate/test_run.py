@@ -205,6 +205,7 @@ def test_labels_that_only_one_group_has_are_counted_as_unanswerable(patients: Co
     assert random is not None
     assert held_out.overall.unanswerable == (labels == "T9").sum()
     assert random.overall.unanswerable == 0
+    assert [n for n in found.notes if "(T9); they count as misses" in n and n.startswith("whole sites held out")]
     assert held_out.overall.patients == 500
 
 
