@@ -14,7 +14,7 @@ from molsig.errors import UsageError
 
 if TYPE_CHECKING:
     from molsig.evaluate.bootstrap import Figure
-    from molsig.evaluate.report import Evaluation
+    from molsig.evaluate.report import Evaluation, Part, Scores
 
 SHOWN = ("p@10", "vote@10", "call", "macro_f1", "map", "ece")
 """Figures of the terminal's table."""
@@ -100,13 +100,11 @@ def _print(found: Evaluation) -> None:
     print(f"{how.label}: {cohort.patients:,} patients, {len(cohort.labels)} labels, {how.folds} folds, seed {how.seed}")
     for scheme in found.schemes:
         told = f"whole {how.group}s held out" if scheme == "groups_held_out" else "random folds"
-        rows: list[dict[str, Any]] = [
-            {"method": part.method, "missing": f"{part.missing:.0%}", "patients": part.overall.patients}
-            | {name: _figure(part.overall.figures[name]) for name in SHOWN if name in part.overall.figures}
-            for part in found.parts
-            if part.scheme == scheme
-        ]
-        print_table(f"\nCalled with {told}", rows)
+        parts = [part for part in found.parts if part.scheme == scheme]
+        print_table(f"\nCalled with {told}", [_row(part, part.overall) for part in parts])
+        if any(part.overall.unanswerable for part in parts):
+            rows = [_row(part, part.answerable) for part in parts]
+            print_table(f"The same, {told}, only patients whose label somebody else has", rows)
     print_table(
         "Leak meters: how often the majority of neighbours tells what it should not",
         [
@@ -134,6 +132,12 @@ def _print(found: Evaluation) -> None:
         )
     for line in found.notes:
         print(f"  note: {line}")
+
+
+def _row(part: Part, scores: Scores) -> dict[str, Any]:
+    return {"method": part.method, "missing": f"{part.missing:.0%}", "patients": scores.patients} | {
+        name: _figure(scores.figures[name]) for name in SHOWN
+    }
 
 
 def _figure(figure: Figure) -> str:

@@ -134,13 +134,15 @@ class Questions:
     def strangeness(
         self, method: Method, fold: NDArray[np.int64], one: int
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Strangeness of the patients of a fold to a gallery without some labels, and who has one of these."""
+        """Strangeness of the patients of a fold to a gallery without some labels, and who has one of these.
+
+        Patients whose label the gallery is without for another reason are left out.
+        """
         gone = np.isin(self.labels, self.left_out[one])
-        fitted = self.fit(method, np.flatnonzero((fold != one) & ~gone))
-        found = [
-            (fitted.strangeness(queries), gone[rows])
-            for rows, queries in self.blocks(fitted, np.flatnonzero(fold == one), 0.0)
-        ]
+        stored = np.flatnonzero((fold != one) & ~gone)
+        fitted = self.fit(method, stored)
+        asked = np.flatnonzero((fold == one) & (gone | np.isin(self.truth, self.truth[stored])))
+        found = [(fitted.strangeness(queries), gone[rows]) for rows, queries in self.blocks(fitted, asked, 0.0)]
         return (
             np.concatenate([f[0] for f in found] or [np.zeros(0)]),
             np.concatenate([f[1] for f in found] or [np.zeros(0, dtype=bool)]),

@@ -110,11 +110,15 @@ def part_of(scheme: str, method: str, missing: float, said: Answers, names: tupl
     drawn = with_intervals(curves, len(right), draws=how.draws, seed=how.seed, level=how.level)
     words, counts = np.unique(said.assays, return_counts=True)
     commonest = words[np.argsort(-counts, kind="stable")]
+    overall = scores(said, len(names), how)
+    # Nothing is left of a method that was asked only about labels it could not know: its figures stay those of all.
+    split = said.answerable.any() and not said.answerable.all()
     return Part(
         scheme=scheme,
         method=method,
         missing=missing,
-        overall=scores(said, len(names), how),
+        overall=overall,
+        answerable=scores(said.take(said.answerable), len(names), how) if split else overall,
         by_assays={str(word): scores(said.take(said.assays == word), len(names), how) for word in commonest},
         reliability=tuple(
             replace(bar, accuracy_low=figure.low, accuracy_high=figure.high)

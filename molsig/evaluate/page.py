@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from molsig.evaluate.tables import by_assays, cell, comparisons, number, table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from molsig.evaluate.bootstrap import Figure
     from molsig.evaluate.report import Evaluation, Part, Scores
 
 STYLE = """
@@ -88,7 +90,9 @@ def _lead(found: Evaluation) -> str:
 def _notes(found: Evaluation) -> str:
     if not found.notes:
         return ""
-    return f"<div class='notes'><ul>{''.join(f'<li>{escape(note)}</li>' for note in found.notes)}</ul></div>"
+    # Commands stand between backticks, as in a terminal.
+    said = [re.sub("`([^`]*)`", r"<code>\1</code>", escape(note)) for note in found.notes]
+    return f"<div class='notes'><ul>{''.join(f'<li>{one}</li>' for one in said)}</ul></div>"
 
 
 def _summary(found: Evaluation) -> str:
@@ -96,27 +100,33 @@ def _summary(found: Evaluation) -> str:
     body = []
     for scheme in found.schemes:
         parts = [part for method in found.methods if (part := found.part(scheme, method, found.settings.missing[0]))]
-        everybody = max(part.overall.patients for part in parts)
-        body.append(f"<tr class='scheme'><td colspan='{len(head)}'>{_scheme(found, scheme)}</td></tr>")
-        rivals = [part.overall for part in parts if part.overall.patients == everybody]
-        best = _best(rivals) if len(rivals) > 1 else {}
         strange = {one.method: one.auroc for one in found.unknown if one.scheme == scheme}
-        for part in parts:
-            all_asked = part.overall.patients == everybody
-            cells = [
-                cell(part.overall.figures[name], all_asked and part.overall.figures[name].value == best.get(name, -1.0))
-                for name in SUMMARY
-            ]
-            cells.append(cell(strange[part.method]) if part.method in strange else "<td></td>")
-            body.append(f"<tr><td>{escape(part.method)}</td><td>{part.overall.patients:,}</td>{''.join(cells)}</tr>")
+        told = _scheme(found, scheme)
+        body += _block(told, {part.method: part.overall for part in parts}, strange)
+        if any(part.overall.unanswerable for part in parts):
+            told += ", only patients whose label somebody else has"
+            body += _block(told, {part.method: part.answerable for part in parts}, {})
     return (
         f"{table(head, body)}<p>Bold: the best where several were asked about all. A single modality is asked only "
         "about patients who have it; compare it with the others in the table by assays below. Small figures are "
         f"{found.settings.level:.0%} bootstrap intervals over patients. <i>Call</i>: accuracy of the most probable "
-        "label; "
-        "<i>macro F1</i>, <i>balanced</i> accuracy and <i>ECE</i> (expected calibration error) are the call's; "
+        "label; <i>macro F1</i>, <i>balanced</i> accuracy and <i>ECE</i> (expected calibration error) are the call's; "
         "<i>unknown</i>: AUROC of telling labels that were left out.</p>"
     )
+
+
+def _block(told: str, by_method: Mapping[str, Scores], strange: Mapping[str, Figure]) -> list[str]:
+    """Rows of the summary: one scheme, one row per method."""
+    everybody = max(one.patients for one in by_method.values())
+    rivals = [one for one in by_method.values() if one.patients == everybody]
+    best = _best(rivals) if len(rivals) > 1 else {}
+    rows = [f"<tr class='scheme'><td colspan='{len(SUMMARY) + 3}'>{told}</td></tr>"]
+    for method, one in by_method.items():
+        bold = {name: one.patients == everybody and one.figures[name].value == best.get(name, -1.0) for name in SUMMARY}
+        cells = [cell(one.figures[name], bold[name]) for name in SUMMARY]
+        cells.append(cell(strange[method]) if method in strange else "<td></td>")
+        rows.append(f"<tr><td>{escape(method)}</td><td>{one.patients:,}</td>{''.join(cells)}</tr>")
+    return rows
 
 
 def _missing(found: Evaluation) -> str:

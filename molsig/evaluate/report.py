@@ -122,13 +122,15 @@ class Confusion:
 class Part:
     """One method under one scheme at one share of missing assays.
 
-    `by_assays` splits the patients by the modalities they were asked about with, commonest first.
+    `answerable` leaves out the patients whose label nobody in their gallery has, `by_assays` splits all of them by the
+    modalities they were asked about with, commonest first.
     """
 
     scheme: str
     method: str
     missing: float
     overall: Scores
+    answerable: Scores
     by_assays: Mapping[str, Scores]
     reliability: tuple[ReliabilityBin, ...]
     coverage: tuple[CoveragePoint, ...]
@@ -156,7 +158,8 @@ class Comparison:
 class Unknown:
     """How well patients of labels that were left out of the gallery are told from the others by their strangeness.
 
-    `left_out` names the labels of each fold; `patients` counts theirs among the `auroc`'s.
+    `left_out` names the labels of each fold; `patients` counts theirs among the `auroc`'s. Patients whose label is
+    missing from the gallery by chance, as where one site has all of it, are neither known nor left out and not counted.
     """
 
     scheme: str

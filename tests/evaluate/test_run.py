@@ -183,7 +183,18 @@ def test_the_document_is_json_with_stable_keys_and_the_seed_decides_it(patients:
     ]
     part = document["parts"][0]
     assert list(part) == [
-        *("scheme", "method", "missing", "overall", "by_assays", "reliability", "coverage", "conformal", "confusion")
+        *(
+            "scheme",
+            "method",
+            "missing",
+            "overall",
+            "answerable",
+            "by_assays",
+            "reliability",
+            "coverage",
+            "conformal",
+            "confusion",
+        )
     ]
     assert set(part["overall"]["figures"]) == {
         *("p@1", "p@5", "p@10", "p@20", "map", "vote@1", "vote@3", "vote@5", "vote@10", "call", "macro_f1"),
@@ -205,8 +216,23 @@ def test_labels_that_only_one_group_has_are_counted_as_unanswerable(patients: Co
     assert random is not None
     assert held_out.overall.unanswerable == (labels == "T9").sum()
     assert random.overall.unanswerable == 0
+    assert random.answerable == random.overall
+    left = held_out.answerable
+    assert (left.patients, left.unanswerable) == (500 - (labels == "T9").sum(), 0)
+    p10 = [(s.figures["p@10"].value or 0) * s.patients for s in (left, held_out.overall)]
+    assert p10[0] == pytest.approx(p10[1])
     assert [n for n in found.notes if "(T9); they count as misses" in n and n.startswith("whole sites held out")]
     assert held_out.overall.patients == 500
+
+
+def test_labels_missing_by_chance_are_neither_known_nor_left_out(patients: Cohort) -> None:
+    labels = patients.labels.copy()
+    labels[patients.groups == "S03"] = "T9"
+    found = run(replace(patients, labels=labels), Plain(), missing=(0.0,), left_out=["T0"])
+    by_scheme = {one.scheme: one for one in found.unknown}
+    assert by_scheme[HELD_OUT].auroc.n == 500 - (labels == "T9").sum()
+    assert by_scheme[RANDOM].auroc.n == 500
+    assert by_scheme[HELD_OUT].patients == by_scheme[RANDOM].patients == (labels == "T0").sum()
 
 
 def test_patients_without_a_label_are_left_out_and_without_a_group_are_not(patients: Cohort) -> None:

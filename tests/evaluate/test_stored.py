@@ -45,7 +45,8 @@ def test_sites_are_held_out_by_default_and_everybody_is_asked(built: Path, found
 
 def test_it_says_that_encoders_have_seen_the_patients(found: Evaluation) -> None:
     assert found.notes[0] == ENCODERS_NOTE
-    assert escape(ENCODERS_NOTE) in found.to_html()
+    words, _, command = escape(ENCODERS_NOTE).partition("`")
+    assert f"{words}<code>{command.partition('`')[0]}</code>" in found.to_html()
 
 
 def test_labels_and_groups_are_matched_to_their_patients(built: Path, found: Evaluation) -> None:
