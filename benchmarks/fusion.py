@@ -29,7 +29,7 @@ from benchmarks.held_out_sites import READERS, SPLITS
 from benchmarks.modalities import raw_features
 from benchmarks.reports import words
 from molsig.ingest.reports import read_reports
-from molsig.retrieval.fusion import FittedWeighted, fit_fused_evidence
+from molsig.retrieval.fusion import fit_fused_evidence
 from molsig.retrieval.neighbourhood import blocks, unit
 from molsig.retrieval.patient_vectors import drop_assays, nearest_rows
 
@@ -166,7 +166,7 @@ def measure(data: Path, cache: Path, model: str | None, split: str, seed: int, l
         names = rng.choice(np.unique(truth), LEFT_OUT, replace=False)
         kept = np.flatnonzero(~np.isin(types, names))
         without = fit_fused_evidence(gallery.take(kept), types[kept], found.sites[inside][kept], seed=seed)
-        strange = np.nan_to_num(without.strangeness(queries), nan=0.5)
+        strange = without.strangeness(queries)
         new = np.isin(truth, names)
         result["unknown"].append(
             {
@@ -186,7 +186,7 @@ def _right(
     """Per-query figures of each method, and their means; single modalities over the queries that have them."""
     found = {
         "sum": cosine_nearest(queries.sums(), gallery.sums()),
-        "weighted": FittedWeighted(gallery, fitted.weighted).nearest(queries, K)[0],
+        "weighted": cosine_nearest(fitted.weighted.fused(queries), fitted.weighted.fused(gallery)),
         "evidence": fitted.nearest(queries, K)[0],
     }
     right = {name: scores_of(rows, types, truth) for name, rows in found.items()}

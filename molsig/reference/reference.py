@@ -13,6 +13,7 @@ from molsig.types import silent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from molsig.evaluate.report import Evaluation
     from molsig.index.store import Store
     from molsig.index.verify import Check
     from molsig.ingest.cohort import Cohort
@@ -282,6 +283,45 @@ class Reference:
         groups = groups or (GROUPS if GROUPS in columns else None)
         chosen = label if labelled else None
         return told(learn(self._store, label=chosen, groups=groups, seed=seed, progress=progress))
+
+    def evaluate(
+        self,
+        label: str,
+        *,
+        group: str | None = None,
+        fusion: str | Iterable[str] | None = None,
+        folds: int = 5,
+        seed: int = 0,
+        progress: Progress = silent,
+        **how: Any,
+    ) -> Evaluation:
+        """Measure how well `label` is told, on the stored patients themselves; see `molsig.evaluate`.
+
+        Encoders fitted by this reference have seen the held-out patients' data, though not their labels.
+
+        Parameters
+        ----------
+        label
+            Categorical patient column.
+        group
+            Column whose values are held out whole, beside random folds; ``site`` by default, if it is stored.
+        fusion
+            Fusions, or modalities on their own; all by default.
+        folds, seed
+            Folds of each scheme; same seed, same figures.
+        how
+            ``meters``, ``missing``, ``depth``, ``left_out``, ``draws``: see `molsig.evaluate.stored.evaluate_stored`.
+
+        Raises
+        ------
+        UsageError
+            A column is not stored or not categorical, or the folds cannot be filled.
+        """
+        from molsig.evaluate.stored import evaluate_stored
+
+        return evaluate_stored(
+            self._store, label, group=group, fusion=_names(fusion), folds=folds, seed=seed, progress=progress, **how
+        )
 
     def info(self) -> dict[str, Any]:
         """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""

@@ -16,7 +16,7 @@ from molsig.retrieval import stacking
 from molsig.retrieval.calibration import Quantiles, calibrators, prediction_sets, subset_code
 from molsig.retrieval.evidence import fit_evidence
 from molsig.retrieval.folds import group_folds
-from molsig.retrieval.fusion import FittedEvidence, FittedWeighted, fit_fused_evidence
+from molsig.retrieval.fusion import FittedEvidence, WeightedFusion, fit_fused_evidence
 from molsig.retrieval.heads import fit_head, sums_of_items
 from molsig.retrieval.neighbourhood import neighbourhood
 from molsig.retrieval.patient_vectors import drop_assays
@@ -72,7 +72,7 @@ def test_a_type_that_was_never_seen_is_strange() -> None:
     absent = {m: np.zeros(3, bool) for m in ("rna", "mirna", "noise")}
     empty = {m: np.zeros((3, 768), np.float32) for m in absent}
     asked = replace(only_reports, vectors={**only_reports.vectors, **empty}, present={**only_reports.present, **absent})
-    assert np.isnan(fitted.strangeness(asked)).all(), "sums of items have no neighbours to tell from"
+    assert (fitted.strangeness(asked) == 0.5).all(), "sums of items have no neighbours to tell from"
 
 
 def test_noise_says_nothing_and_counts_for_little(fitted: FittedEvidence) -> None:
@@ -90,7 +90,7 @@ def test_evidence_finds_the_type_where_sums_find_the_assays(fitted: FittedEviden
         return float((known[rows] == truth[:, None]).mean())
 
     evidence = precision(fitted.nearest(queries, 10)[0])
-    weighted = precision(FittedWeighted(fitted.gallery, fitted.weighted).nearest(queries, 10)[0])
+    weighted = precision(WeightedFusion().fit(fitted.gallery, known, known).nearest(queries, 10)[0])
     assert evidence > weighted > 0.3
     rows, scores = fitted.nearest(queries, 10)
     assert (np.diff(scores, axis=1) <= 0).all()

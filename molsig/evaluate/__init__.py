@@ -1,0 +1,1 @@
+"""Answers and labels to honest tables and figures: folds, metrics, leak meters, one page."""
