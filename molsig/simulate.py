@@ -87,7 +87,7 @@ def simulate_cohort(
     mirna_names = [f"hsa-mir-9{m:03d}" for m in range(mirnas)]
 
     rna = _counts(rng, kind, site, purity, genes, depth=2e6)
-    mirna = _counts(rng, kind, site, purity, mirnas, depth=5e5)
+    mirna = _counts(rng, kind, site, purity, mirnas, depth=4e6)
     variants = _mutations(rng, kind, genes)
 
     has = {assay: rng.random(n) < share for assay, share in _ASSAYS.items()}

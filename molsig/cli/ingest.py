@@ -148,6 +148,10 @@ def show(report: IngestReport) -> None:
             + f"{report.seconds:.1f} s, {report.peak_mb:,.0f} MB at most"
             + (f", encoders on {report.device}." if report.device else ".")
         )
+        if report.added:
+            note(
+                "molsig learn makes queries and votes learn from the stored labels; give it again after many new ones."
+            )
 
 
 def _row(contract: ContractReport) -> dict[str, object]:

@@ -65,6 +65,10 @@ def make_encoder(
     return encoder, told
 
 
+FEWEST_GOOD = 20
+"""Samples of good quality below which the rules of quality are told but not followed."""
+
+
 def _good_libraries(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> tuple[list[int], tuple[str, ...]]:
     """Rows that the miRNA study would learn from, and what it would leave out; everything is encoded and stored."""
     from molsig.ingest.mirna_quality import low_quality, small_classes, told
@@ -82,6 +86,12 @@ def _good_libraries(matrix: FeatureMatrix, tissue: Mapping[str, str]) -> tuple[l
         ]
     prefix = "left out of the training of the mirna encoder, stored all the same: "
     kept = [row for row in range(len(matrix.samples)) if row not in reasons and row not in small]
+    if len(kept) < FEWEST_GOOD:
+        # A cohort of shallow libraries throughout is what it is: the rules would leave nothing to learn from.
+        said = f"only {len(kept):,} of {len(matrix.samples):,} samples are good enough to learn from (at least "
+        return list(range(len(matrix.samples))), (
+            f"the mirna encoder learns from all samples: {said}{FEWEST_GOOD} are needed): " + "; ".join(lines),
+        )
     return kept, tuple(prefix + line for line in lines)
 
 
