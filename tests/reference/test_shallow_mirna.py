@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def write_counts(path: Path, deep: int, shallow: int) -> Path:
     rng = np.random.default_rng(0)
-    share = rng.dirichlet(np.ones(40), deep + shallow)
+    share = rng.dirichlet(np.ones(120), deep + shallow)
     reads = np.where(np.arange(deep + shallow) < deep, 4e6, 2e5)
     counts = rng.poisson(share * reads[:, None])
     names = [f"TCGA-{i // 100:02}-{i:04}-01A" for i in range(deep + shallow)]
-    pd.DataFrame(counts, index=pd.Index(names, name="sample"), columns=[f"hsa-mir-{i + 1}" for i in range(40)]).to_csv(
+    pd.DataFrame(counts, index=pd.Index(names, name="sample"), columns=[f"hsa-mir-{i + 1}" for i in range(120)]).to_csv(
         path, sep="\t"
     )
     return path
