@@ -283,7 +283,8 @@ class Call:
     `share` is the label's part of the similarity-weighted vote, which is not a probability. `probability`, `set` (a
     conformal set at the rate `error`) and `unknown` stay None unless the evidence for the column has been learned;
     then `classes` holds probabilities, and `strangeness` is the share of stored patients who are less strange than the
-    query. A query that is too strange is unknown and has no label.
+    query. A query that is too strange is unknown and has no label. On a numeric column the label is the mean of the
+    neighbours' values, and `interval` where the value lies but for a share `error` of queries.
     """
 
     column: str
@@ -296,3 +297,4 @@ class Call:
     unknown: bool | None = None
     error: float | None = None
     strangeness: float | None = None
+    interval: tuple[float, float] | None = None

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from molsig.retrieval.answer import Answer
-    from molsig.types import Call
 
 ENDINGS = (".json", ".csv", ".parquet", ".html")
 """What answers can be written as."""
@@ -68,27 +67,15 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
         {name: value for name, value in row.items() if name not in hidden and (name not in attributes or name in shown)}
         for row in rows
     ]
+    from molsig.retrieval.answer import said
+
     plan = answer.plan
     print_table(f"Patients like {answer.query} ({' + '.join(answer.modalities)})", table)
     for call in answer.calls.values():
-        print(f"  {_said(call)}")
+        print(f"  {said(call)}")
     for line in answer.notes:
         print(f"  note: {line}")
     print(f"  {plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}\n")
-
-
-def _said(call: Call) -> str:
-    """A call as one line."""
-    others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
-    then = f"  (then {others})" if others else ""
-    if call.probability is None:
-        return f"{call.column}: {call.label}  share {call.share:.2f} of {call.voters} neighbours{then}"
-    best = next(iter(call.classes), None)
-    within = f"; one of {{{', '.join(call.set or ())}}} at error rate {call.error:g}"
-    if call.unknown:
-        odd = f"stranger than {call.strangeness:.1%} of the stored patients"
-        return f"{call.column}: unknown  {odd}; nearest would be {best} {call.probability:.2f}{then}{within}"
-    return f"{call.column}: {call.label}  probability {call.probability:.2f}{then}{within}"
 
 
 def check_target(path: Path) -> None:

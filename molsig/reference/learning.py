@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.index.verify import Check
 from molsig.retrieval.learned import Learned, load_all, save
 from molsig.retrieval.patient_vectors import load_patient_vectors, spaces_in_use
 from molsig.types import silent
@@ -38,6 +39,7 @@ def learn(
         Too few patients have a label or a modality.
     """
     from molsig.retrieval.evidence import fit_evidence
+    from molsig.retrieval.numbers import fit_numbers
     from molsig.retrieval.weighted import fit_weighted
 
     known = store.columns()
@@ -50,16 +52,19 @@ def learn(
     snapshot = store.snapshot()
     vectors = load_patient_vectors(store)
     evidence = None
+    grouped = None if groups is None else _column(store, vectors.patients, groups)
     if label is not None:
         labels = _column(store, vectors.patients, label)
-        grouped = None if groups is None else _column(store, vectors.patients, groups)
         evidence = fit_evidence(vectors, labels, grouped, seed=seed, progress=progress)
+    weighted = fit_weighted(vectors, seed=seed)
+    numeric = [name for name, kind in known.items() if kind in ("integer", "number") and name != label]
     learned = Learned(
         label,
-        groups if label is not None else None,
+        groups,
         spaces,
-        fit_weighted(vectors, seed=seed),
+        weighted,
         evidence,
+        fit_numbers(vectors, weighted, _numbers(store, vectors.patients, numeric), grouped, seed=seed),
         seed,
         snapshot,
         datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -90,6 +95,15 @@ def learned_for(store: Store, votes: Sequence[str], fusion: str) -> tuple[Learne
     return min(usable, key=lambda one: wanted.index(one.label) if one.label in wanted else len(wanted)), tuple(notes)
 
 
+def check_learned(store: Store) -> list[Check]:
+    """Whether the files of what was learned are what was written; nothing where there is none."""
+    held, damaged = load_all(store.path)
+    if not held and not damaged:
+        return []
+    names = ", ".join(one.label or "weights" for one in held)
+    return [Check("fusion", not damaged, "; ".join(damaged) or f"{names}: hashes match")]
+
+
 def told(learned: Learned) -> dict[str, Any]:
     """What was learned, as plain JSON types."""
     out: dict[str, Any] = {
@@ -100,6 +114,11 @@ def told(learned: Learned) -> dict[str, Any]:
         "seed": learned.seed,
         "created": learned.created,
     }
+    if learned.numbers:
+        out["numbers"] = {
+            name: {"mean_absolute_error": round(one.error, 4), "of_the_overall_mean": round(one.plain_error, 4)}
+            for name, one in learned.numbers.items()
+        }
     if (model := learned.evidence) is not None:
         out["classes"] = list(model.classes)
         views = model.stack.weights.round(3).tolist()
@@ -114,3 +133,12 @@ def told(learned: Learned) -> dict[str, Any]:
 def _column(store: Store, patients: Sequence[str], column: str) -> NDArray[np.str_]:
     values = store.attributes(patients, [column])[column].to_pylist()
     return np.array(["" if one is None else str(one) for one in values], dtype=np.str_)
+
+
+def _numbers(store: Store, patients: Sequence[str], columns: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    if not columns:
+        return {}
+    table = store.attributes(patients, columns)
+    return {
+        name: np.array([np.nan if one is None else float(one) for one in table[name].to_pylist()]) for name in columns
+    }

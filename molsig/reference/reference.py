@@ -353,8 +353,9 @@ class Reference:
     def verify(self) -> list[Check]:
         """Check what is on disk against what was written."""
         from molsig.index.verify import verify
+        from molsig.reference.learning import check_learned
 
-        return verify(self._store)
+        return [*verify(self._store), *check_learned(self._store)]
 
     def forget(
         self, patients: str | Sequence[str], *, compact: bool = False, progress: Progress = silent

@@ -91,21 +91,37 @@ class Answer:
     def __repr__(self) -> str:
         best = self.hits[0] if self.hits else None
         nearest = f", nearest {best.patient} ({best.score:.3f})" if best else ""
-        calls = "".join(f", {c}={call.label} (share {call.share:.2f})" for c, call in self.calls.items())
+        calls = "".join(f", {said(call)}" for call in self.calls.values())
         return f"<Answer to {self.query}: {len(self.hits)} hits{nearest}{calls}>"
 
     def _repr_html_(self) -> str:
         return to_html(self)
 
 
+def said(call: Call) -> str:
+    """A call as one line."""
+    others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
+    then = f"  (then {others})" if others else ""
+    if isinstance(call.label, float) and not call.classes:
+        mean = f"{call.column}: {call.label:.4g}  mean of {call.voters} neighbours"
+        if call.interval is None or call.error is None:
+            return mean
+        return f"{mean}; {call.interval[0]:.4g} to {call.interval[1]:.4g} at error rate {call.error:g}"
+    if call.probability is None:
+        return f"{call.column}: {call.label}  share {call.share:.2f} of {call.voters} neighbours{then}"
+    best = next(iter(call.classes), None)
+    within = f"; one of {{{', '.join(call.set or ())}}} at error rate {call.error:g}"
+    if call.unknown:
+        odd = f"stranger than {call.strangeness:.1%} of the stored patients"
+        return f"{call.column}: unknown  {odd}; nearest would be {best} {call.probability:.2f}{then}{within}"
+    return f"{call.column}: {call.label}  probability {call.probability:.2f}{then}{within}"
+
+
 def to_html(answer: Answer) -> str:
     """An HTML fragment: heading, calls, table of hits, plan. All text from data is escaped."""
     e = html.escape
     rows = answer.rows()
-    calls = "".join(
-        f"<li><b>{e(call.column)}</b>: {e(str(call.label))} &mdash; share {call.share:.2f} of {call.voters} voters</li>"
-        for call in answer.calls.values()
-    )
+    calls = "".join(f"<li>{e(said(call))}</li>" for call in answer.calls.values())
     shown = [name for name in (rows[0] if rows else {}) if name != "query"]
     names = [name for name in shown if any(row[name] is not None for row in rows)]
     head = "".join(f"<th>{e(name)}</th>" for name in names)

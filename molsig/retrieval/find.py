@@ -12,7 +12,7 @@ from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.answer import Answer
 from molsig.retrieval.fused import FusedHit, fused_search
 from molsig.retrieval.neighbours import Neighbours
-from molsig.retrieval.vote import ERROR, evidence_call, vote
+from molsig.retrieval.vote import ERROR, evidence_call, number_call, vote
 from molsig.types import SUM_SPACE, Hit, Plan
 
 if TYPE_CHECKING:
@@ -140,11 +140,18 @@ def find(
 
     # One look at the store for all answers: their hits' columns and vectors.
     patients = sorted({hit.patient for one in found.values() for hit in one.hits})
+    numeric = [column for column in columns if known[column] in ("integer", "number")]
+    voters = {
+        patient
+        for one in found.values()
+        for patient in (one.fused.alike if one.fused is not None else ()) + tuple(hit.patient for hit in one.hits)
+    }
+    numbers = {row["patient"]: row for row in store.attributes(sorted(voters), numeric).to_pylist()} if numeric else {}
     attributes = {row.pop("patient"): row for row in store.attributes(patients).to_pylist()}
     spaces = sorted({space for query in queries for space in query.spaces.values()})
     neighbours = Neighbours(store, spaces, patients)
     return [
-        _answer(queries[position], found[position], attributes, neighbours, columns, learned, error)
+        _answer(queries[position], found[position], attributes, neighbours, columns, learned, error, numbers, numeric)
         for position in range(len(queries))
     ]
 
@@ -254,6 +261,8 @@ def _answer(
     columns: list[str],
     learned: Learned | None,
     error: float,
+    numbers: Mapping[str, Mapping[str, object]],
+    numeric: list[str],
 ) -> Answer:
     cosines = {
         modality: neighbours.cosines(space, aggregate([query.vectors[modality]]), [hit.patient for hit in found.hits])
@@ -277,6 +286,12 @@ def _answer(
         )
     calls = {}
     for column in columns:
+        if column in numeric and (learned is None or column != learned.label):
+            alike = [hit.patient for hit in hits] if found.fused is None else list(found.fused.alike)
+            values = [number for patient in alike if isinstance(number := numbers[patient].get(column), int | float)]
+            known = learned.numbers.get(column) if learned is not None and found.fused is not None else None
+            calls[column] = number_call(column, values, known, error)
+            continue
         call = vote(column, hits, {hit.patient: hit.attributes.get(column) for hit in hits})
         if found.fused is not None and learned is not None and learned.evidence is not None and column == learned.label:
             call = evidence_call(call, found.fused, learned.evidence, error)

@@ -61,12 +61,15 @@ class Fused:
         Share of stored patients who are less strange than the query; None where none of its modalities can tell.
     present
         Which of the model's modalities the query has, (modalities,).
+    alike
+        All candidates, nearest by the weighted fusion first: who votes on numbers.
     """
 
     hits: tuple[FusedHit, ...]
     posterior: Array | None
     strange: float | None
     present: NDArray[np.bool_]
+    alike: tuple[str, ...] = ()
     results: tuple[SearchResult, ...] = field(default=())
     candidates: int = 0
 
@@ -150,7 +153,8 @@ def fused_search(
         how_strange = None if strange is None or np.isnan(strange[row]) else float(strange[row])
         present = np.zeros(0, bool) if model is None else model.present(asked)[:, row]
         own_posterior = None if posterior is None else posterior[row]
-        found.append(Fused(hits, own_posterior, how_strange, present, tuple(results[row]), len(columns)))
+        alike = tuple(patients[column] for column in sorted(columns, key=lambda column: -cosines[row, column]))
+        found.append(Fused(hits, own_posterior, how_strange, present, alike, tuple(results[row]), len(columns)))
     return found
 
 

@@ -20,6 +20,7 @@ from molsig.errors import DamagedError
 from molsig.retrieval.calibration import Quantiles
 from molsig.retrieval.evidence import EvidenceModel
 from molsig.retrieval.heads import Head
+from molsig.retrieval.numbers import NumberVote
 from molsig.retrieval.stacking import Stack
 from molsig.retrieval.weighted import Weighted
 
@@ -49,6 +50,8 @@ class Learned:
         Patient column whose values were kept whole between folds; None for single patients.
     spaces
         By modality, the space its vectors came from.
+    numbers
+        By numeric column, the errors of votes on it.
     """
 
     label: str | None
@@ -56,6 +59,7 @@ class Learned:
     spaces: Mapping[str, str]
     weighted: Weighted
     evidence: EvidenceModel | None
+    numbers: Mapping[str, NumberVote]
     seed: int
     snapshot: int
     created: str
@@ -78,7 +82,7 @@ def save(learned: Learned, reference: Path) -> Path:
     from safetensors.numpy import save as tensors_bytes
 
     arrays, card = _taken_apart(learned)
-    text = json.dumps(card, sort_keys=True)
+    text = json.dumps(card)
     # One entry, since several come in any order and the same content would not be the same file.
     data = tensors_bytes(arrays, metadata={"molsig": f"{_digest(arrays, text)} {text}"})
     path = path_of(reference, learned.label)
@@ -150,7 +154,16 @@ def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, A
         "seed": learned.seed,
         "snapshot": learned.snapshot,
         "created": learned.created,
+        "numbers": {},
     }
+    for place, (name, number) in enumerate(learned.numbers.items()):
+        arrays[f"residuals.{place}"] = number.residuals.values
+        card["numbers"][name] = {
+            "typical": number.typical,
+            "n": number.residuals.n,
+            "error": number.error,
+            "plain_error": number.plain_error,
+        }
     model = learned.evidence
     if model is None:
         return arrays, card
@@ -207,12 +220,22 @@ def _put_together(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -
             {int(code): Quantiles(int(n), arrays[f"strange.{code}"]) for code, n in told["strange"].items()},
             told["scores"],
         )
+    numbers = {
+        name: NumberVote(
+            float(one["typical"]),
+            Quantiles(int(one["n"]), arrays[f"residuals.{place}"]),
+            float(one["error"]),
+            float(one["plain_error"]),
+        )
+        for place, (name, one) in enumerate(card["numbers"].items())
+    }
     return Learned(
         card["label"],
         card["groups"],
         dict(card["spaces"]),
         weighted,
         evidence,
+        numbers,
         int(card["seed"]),
         int(card["snapshot"]),
         str(card["created"]),

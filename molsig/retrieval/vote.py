@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.retrieval.numbers import VOTERS
 from molsig.types import Call
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from molsig.retrieval.evidence import EvidenceModel
     from molsig.retrieval.fused import Fused
+    from molsig.retrieval.numbers import NumberVote
     from molsig.types import Hit
 
 ERROR = 0.1
@@ -84,4 +86,21 @@ def evidence_call(call: Call, fused: Fused, model: EvidenceModel, error: float) 
         unknown=unknown,
         error=error,
         strangeness=fused.strange,
+    )
+
+
+def number_call(column: str, values: Sequence[float], known: NumberVote | None, error: float) -> Call:
+    """The mean of the first `VOTERS` values, nearest first, with an interval where errors were learned."""
+    chosen = np.array(values[:VOTERS], dtype=np.float64)
+    if not len(chosen):
+        return Call(column, None, 0.0, 0, {}, unknown=True)
+    interval = None if known is None else known.interval(chosen, error)
+    return Call(
+        column,
+        float(chosen.mean()),
+        0.0,
+        len(chosen),
+        {},
+        error=None if interval is None else error,
+        interval=interval,
     )

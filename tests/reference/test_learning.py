@@ -100,6 +100,7 @@ def test_what_is_kept_is_what_was_learned(mine: Path) -> None:
     patient = reference._store.patient_ids()[3]
     before = reference.query(patient, vote="cancer_type").to_dict()
     assert [one.label for one in load_all(mine)[0]] == ["cancer_type"]
+    assert all(check.ok for check in reference.verify())
     path = path_of(mine, "cancer_type")
     first = path.read_bytes()
     reference.learn()
@@ -117,6 +118,7 @@ def test_a_flipped_bit_is_noticed_and_passed_over(mine: Path, place: float) -> N
     with pytest.raises(DamagedError, match="molsig learn"):
         load(mine, "cancer_type")
     reference = Reference.open(mine)
+    assert [check.name for check in reference.verify() if not check.ok] == ["fusion"]
     answer = reference.query(reference._store.patient_ids()[0], vote="cancer_type")
     assert answer.plan.fusion == "sum"
     assert any("molsig learn" in note for note in answer.notes)
@@ -172,3 +174,19 @@ def test_the_command_line(mine: Path, cohort_files: SimulatedCohort) -> None:
     assert "at error rate 0.1" in done.stdout
     done = molsig("query", mine, "--rna", cohort_files.new_rna, "--error", "0.9")
     assert done.returncode == 2
+
+
+def test_numbers_are_voted_on_as_numbers(learned: Path, own: Path, cohort_files: SimulatedCohort) -> None:
+    reference = Reference.open(learned)
+    answers = reference.query_files(rna=cohort_files.new_rna, vote=["age", "cancer_type"], error=0.2)
+    for one in answers:
+        call = one.calls["age"]
+        low, high = call.interval
+        assert low < call.label < high
+        assert 20 < call.label < 95
+        assert (call.error, call.voters, call.probability) == (0.2, 20, None)
+        wider = reference.query_files(rna=cohort_files.new_rna, vote="age", error=0.05)[0].calls["age"].interval
+        assert wider[1] - wider[0] > 0
+    plain = Reference.open(own).query_files(rna=cohort_files.new_rna, vote="age")[0].calls["age"]
+    assert plain.interval is None
+    assert 0 < plain.voters <= 10

@@ -19,6 +19,7 @@ from molsig.retrieval.folds import group_folds
 from molsig.retrieval.fusion import FittedEvidence, WeightedFusion, fit_fused_evidence
 from molsig.retrieval.heads import fit_head, sums_of_items
 from molsig.retrieval.neighbourhood import neighbourhood
+from molsig.retrieval.numbers import fit_numbers
 from molsig.retrieval.patient_vectors import drop_assays
 from molsig.retrieval.weighted import fit_weighted
 
@@ -210,3 +211,29 @@ def test_a_set_of_assays_is_calibrated_by_those_who_have_it() -> None:
 def test_weights_without_labels_need_shared_patients() -> None:
     vectors, _, _ = patients(300, 11)
     assert set(fit_weighted(vectors.only(["rna"])).weights.values()) == {1.0}
+
+
+def test_intervals_of_numbers_hold_on_new_patients() -> None:
+    vectors, labels, sites = patients(500, 12)
+    rng = np.random.default_rng(0)
+
+    def ages(types: np.ndarray) -> np.ndarray:
+        return 40 + 10 * np.searchsorted(TYPES, types) + rng.normal(0, 4, len(types))
+
+    stored = ages(labels)
+    stored[::7] = np.nan
+    weighted = fit_weighted(vectors)
+    found = fit_numbers(vectors, weighted, {"age": stored, "few": np.where(np.arange(500) < 50, 1.0, np.nan)}, sites)
+    assert set(found) == {"age"}
+    known = found["age"]
+    assert known.error < known.plain_error
+    queries, truth, _ = patients(400, 13)
+    true = ages(truth)
+    held = np.flatnonzero(~np.isnan(stored))
+    near = np.argsort(-(weighted.fused(queries) @ weighted.fused(vectors.take(held)).T), axis=1)[:, :20]
+    for error in (0.3, 0.1):
+        bounds = np.array([known.interval(stored[held][row], error) for row in near])
+        inside = (bounds[:, 0] <= true) & (true <= bounds[:, 1])
+        # Learned on four fifths of the neighbours: a little wider than it would have to be.
+        assert 1 - error - 0.05 < inside.mean() < 1 - error + 0.12
+    assert known.interval(stored[held][near[0]], 1e-6) is None
