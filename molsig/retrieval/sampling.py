@@ -293,7 +293,8 @@ def _subsets(pool: Pool, patients: NDArray[np.int64], n: int, rng: np.random.Gen
     order = np.lexsort((rng.exponential(size=len(rows)) * crowd, of))
     sizes = np.bincount(of, minlength=len(pool.patients))[patients]
     starts = np.concatenate([[0], sizes.cumsum()[:-1]]) if len(sizes) else sizes
-    return rows[order[starts[:, None] + np.arange(n)]]
+    drawn: NDArray[np.int64] = rows[order[starts[:, None] + np.arange(n)]]
+    return drawn
 
 
 def _blocks(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
