@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import demo, ingest, manage, query
+from molsig.cli import compose, demo, ingest, manage, query
 
 app = typer.Typer(
     name="molsig",
@@ -41,6 +41,7 @@ def _options(
 app.command("demo")(demo.demo)
 app.command("ingest")(ingest.ingest)
 app.command("query")(query.query)
+app.command("compose")(compose.compose)
 app.command("info")(manage.info)
 app.command("encoders")(manage.encoders)
 app.command("verify")(manage.verify)

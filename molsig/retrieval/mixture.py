@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MOST_MODALITIES = 7
 """Every set of modalities is tried: 127 of seven, in a few seconds."""
 
-FOREIGN_AMOUNTS = (0.0, 0.5, 2.0)
+FOREIGN_AMOUNTS = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Amounts of the foreign component that are tried beside one of each modality of a set."""
 
 FLOOR = 1e-6
