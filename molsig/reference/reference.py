@@ -286,8 +286,15 @@ class Reference:
         from molsig.reference.composing import compose
 
         given = read_summed_vectors(Path(vectors)) if isinstance(vectors, str | Path) else vectors
-        fit = {"refit": refit, "seed": seed, "per_count": per_count}
-        return compose(self._store, given, _names(patients) or (), **fit, progress=progress)
+        return compose(
+            self._store,
+            given,
+            _names(patients) or (),
+            refit=refit,
+            seed=seed,
+            per_count=per_count,
+            progress=progress,
+        )
 
     def info(self) -> dict[str, Any]:
         """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""

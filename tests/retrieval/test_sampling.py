@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molsig.errors import UsageError
@@ -43,6 +43,7 @@ def check_sums(sums: Sums, pool: Pool, n: int) -> None:
     assert (sums.totals == n).all()
 
 
+@settings(deadline=None)
 @given(seeds, few, st.integers(1, 30))
 def test_a_simple_sum_is_the_sum_of_what_was_drawn(seed: int, n: int, size: int) -> None:
     pool = pool_of(seed)
@@ -52,6 +53,7 @@ def test_a_simple_sum_is_the_sum_of_what_was_drawn(seed: int, n: int, size: int)
     check_sums(sums, pool, n)
 
 
+@settings(deadline=None)
 @given(seeds, few, st.integers(1, 30))
 def test_a_specific_sum_is_of_patients_of_one_type(seed: int, n: int, size: int) -> None:
     pool = pool_of(seed)
@@ -62,6 +64,7 @@ def test_a_specific_sum_is_of_patients_of_one_type(seed: int, n: int, size: int)
         assert {types[code] for code in pool.patient[rows].ravel()} == {sums.groups[group]}
 
 
+@settings(deadline=None)
 @given(seeds, few, few)
 def test_a_patients_sum_is_of_their_own_embeddings(seed: int, n: int, repeats: int) -> None:
     pool = pool_of(seed)
@@ -75,6 +78,7 @@ def test_a_patients_sum_is_of_their_own_embeddings(seed: int, n: int, repeats: i
             assert len(set(drawn)) == n or own < n, "whoever has n embeddings gives n different ones"
 
 
+@settings(deadline=None)
 @given(seeds, few)
 def test_the_same_seed_draws_the_same(seed: int, n: int) -> None:
     pool = pool_of(3)
@@ -108,6 +112,7 @@ def test_modalities_are_equally_likely_however_many_rows_they_have() -> None:
     assert (drawn[:10] > 700).all(), "and every row of a modality is as likely as the next"
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(3, 10), st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0]))
 def test_noise_takes_the_place_of_constituents(seed: int, n: int, share: float) -> None:
     pool = pool_of(seed)
@@ -125,6 +130,7 @@ def test_noise_takes_the_place_of_constituents(seed: int, n: int, share: float) 
     np.testing.assert_allclose(length, np.sqrt(gone[:, 0] * DIM), rtol=0.2)
 
 
+@settings(deadline=None)
 @given(seeds, st.integers(1, 40), st.integers(1, 5), st.integers(1, 100_000))
 def test_sums_do_not_depend_on_the_memory_given(seed: int, k: int, n: int, memory: int) -> None:
     rng = np.random.default_rng(seed)
@@ -134,6 +140,7 @@ def test_sums_do_not_depend_on_the_memory_given(seed: int, k: int, n: int, memor
     np.testing.assert_allclose(sum_rows(vectors, rows, memory=memory), padded[rows].sum(axis=1), atol=1e-5)
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_no_patient_is_in_two_parts_and_every_modality_is_in_each(seed: int) -> None:
     pool = pool_of(seed, patients=120)
