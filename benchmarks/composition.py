@@ -2,8 +2,8 @@
 
 The experiments of doi 10.1101/2025.05.14.653900 (Identification of Component Embeddings) on a reference's own vectors:
 sums of 3 to 10 vectors of any patients (``simple``) or of patients of one cancer type (``specific``), an isolation
-model per sample count and one composite model, and a part of the constituents replaced by Gaussian noise (models that count
-by the network alone learn from clean sums). Patients are split 80/20 and 80/20 again; no patient is on two sides.
+model per sample count and one composite model, and a part of the constituents replaced by Gaussian noise (``logistic``
+and ``network`` learn from clean sums). Patients are split 80/20 and 80/20 again; no patient is on two sides.
 Methods:
 
 - ``logistic``: the study's baseline, a logistic regression per modality on the sum;

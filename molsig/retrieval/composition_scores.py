@@ -1,8 +1,8 @@
 """How well compositions are recognised: presence of each modality, all rows and by true label, and counts.
 
 The study scores rows with and without a modality apart (doi 10.1101/2025.05.14.653900, Metric calculation for
-recognizer network evaluation), so that a model that always says "absent" does not look good. Within such a group there is one
-label: recall, precision and F1 of that label are defined, MCC and balanced accuracy are not and are given for all rows.
+recognizer network evaluation), so that a model that always says "absent" does not look good. Within such a group there
+is one label: recall, precision and F1 of that label are defined, MCC and balanced accuracy are given for all rows.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def test_an_array_and_its_files_give_the_same_answer(own: molsig.Reference, tmp_
     pool = load_pool(own._store)
     vectors = pool.vectors[pool.modality == 1][:3] + pool.vectors[pool.modality == 1][3:6]
     answer = own.compose(vectors)
-    assert [one.found.counts["tile"] for one in answer.answers] == [2, 2, 2]
+    assert all(one.found.counts["protein"] == 0 for one in answer.answers)
+    assert all(low <= 2 <= high for low, high in (one.found.intervals["tile"] for one in answer.answers))
     np.save(tmp_path / "sums.npy", vectors)
     np.savetxt(tmp_path / "sums.txt", vectors, fmt="%.9g")
     (tmp_path / "sums.csv").write_text(",".join(f"{x:.9g}" for x in vectors.ravel()))
