@@ -161,7 +161,7 @@ def _answers(recogniser: Recogniser, vectors: NDArray[np.float32]) -> list[Compo
     presence = mixture.presence(vectors)
     sure = probabilities(mixture, presence, calibration.temperature)
     seen = np.concatenate([presence.present, presence.foreign[:, None]], axis=1)
-    known = np.concatenate([presence.present, np.zeros((len(vectors), 1), bool)], axis=1)
+    known = np.concatenate([presence.alone, np.zeros((len(vectors), 1), bool)], axis=1)
     statistics = mixture.statistics(vectors, seen)
     closed = statistics.amounts
     residual = mixture.statistics(vectors, known).distance

@@ -159,7 +159,7 @@ def _calibrate(
     estimates = counter.predict(network_inputs(mixture.statistics(vectors, seen), vectors, seen))
     error = np.stack([_spread(estimates[:, m], counts[:, m]) for m in range(counts.shape[1])])
     clean = ~present[:, -1]
-    alone = np.concatenate([presence.present, np.zeros((len(vectors), 1), bool)], axis=1)
+    alone = np.concatenate([presence.alone, np.zeros((len(vectors), 1), bool)], axis=1)
     residuals = mixture.statistics(vectors[clean], alone[clean]).distance
     return Calibration(
         TEMPERATURES[int(np.argmin(told))], error, np.sort(residuals), np.sort(presence.foreign_evidence[clean])

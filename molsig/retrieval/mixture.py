@@ -56,6 +56,8 @@ class Presence:
         bool (k, modalities): those of the likeliest set.
     foreign
         Whether that set has something of no known modality, bool (k,).
+    alone
+        Those of the likeliest set without a foreign part, bool (k, modalities).
     log_likelihood
         Of each set with each foreign amount, float64 (k, hypotheses), best over the total.
     foreign_evidence
@@ -64,6 +66,7 @@ class Presence:
 
     present: NDArray[np.bool_]
     foreign: NDArray[np.bool_]
+    alone: NDArray[np.bool_]
     log_likelihood: Array
     foreign_evidence: Array
 
@@ -139,6 +142,7 @@ class Mixture:
         return Presence(
             membership[best, :-1],
             foreign[best],
+            membership[~foreign, :-1][found[:, ~foreign].argmax(axis=1)],
             found,
             found[:, foreign].max(axis=1) - found[:, ~foreign].max(axis=1),
         )

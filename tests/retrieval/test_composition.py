@@ -64,7 +64,10 @@ def test_modalities_and_counts_of_sums_of_unseen_patients_are_recognised(
 def test_what_is_no_sum_of_known_vectors_is_called_so(recogniser: Recogniser, unseen: Pool) -> None:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((30, DIM)) / np.sqrt(DIM)
-    assert {one.verdict for one in recogniser.recognise(noise)} == {"unknown"}
+    answers = recogniser.recognise(noise)
+    assert {one.verdict for one in answers} == {"unknown"}
+    assert min(one.residual for one in answers) > recogniser.calibration.residuals[-1]
+    assert max(one.rarity for one in answers) < 0.01
     turned = sample_modalities(unseen, 5, 30, seed=3).vectors @ np.linalg.qr(rng.standard_normal((DIM, DIM)))[0]
     assert {one.verdict for one in recogniser.recognise(turned)} == {"unknown"}
     half = with_noise(sample_modalities(unseen, 4, 30, seed=3), unseen, 0.5, seed=4)
