@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import demo, evaluate, ingest, learn, manage, query
+from molsig.cli import compose, demo, evaluate, ingest, learn, manage, query
 
 app = typer.Typer(
     name="molsig",
@@ -43,6 +43,7 @@ app.command("ingest")(ingest.ingest)
 app.command("learn")(learn.learn)
 app.command("query")(query.query)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compose")(compose.compose)
 app.command("info")(manage.info)
 app.command("encoders")(manage.encoders)
 app.command("verify")(manage.verify)

@@ -13,10 +13,14 @@ from molsig.types import silent
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from molsig.evaluate.report import Evaluation
     from molsig.index.store import Store
     from molsig.index.verify import Check
     from molsig.ingest.cohort import Cohort
+    from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
     from molsig.retrieval.answer import Answer
     from molsig.retrieval.find import Query
@@ -321,6 +325,53 @@ class Reference:
 
         return evaluate_stored(
             self._store, label, group=group, fusion=_names(fusion), folds=folds, seed=seed, progress=progress, **how
+        )
+
+    def compose(
+        self,
+        vectors: NDArray[np.float32] | str | Path | None = None,
+        *,
+        patients: str | Sequence[str] = (),
+        refit: bool = False,
+        seed: int = 0,
+        per_count: int = 1500,
+        progress: Progress = silent,
+    ) -> ComposeReport:
+        """Say what summed vectors were made of: which modalities, how many vectors of each, and if that is all.
+
+        A recogniser is fitted to the reference's own vectors the first time (about a minute) and kept in its folder; it
+        is fitted anew once the spaces have changed or grown by a fifth.
+
+        Parameters
+        ----------
+        vectors
+            (768,) or (n, 768), or a file of them: .npy, or text with 768 numbers each.
+        patients
+            Stored patients whose own sums are taken apart instead.
+        refit
+            Fit anew in any case.
+        per_count
+            Sums of each count that a fit learns from.
+
+        Raises
+        ------
+        UsageError
+            No modality has enough patients to learn from.
+        DamagedError
+            The kept recogniser is not what was written.
+        """
+        from molsig.ingest.summed_vector import read_summed_vectors
+        from molsig.reference.composing import compose
+
+        given = read_summed_vectors(Path(vectors)) if isinstance(vectors, str | Path) else vectors
+        return compose(
+            self._store,
+            given,
+            _names(patients) or (),
+            refit=refit,
+            seed=seed,
+            per_count=per_count,
+            progress=progress,
         )
 
     def info(self) -> dict[str, Any]:

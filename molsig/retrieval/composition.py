@@ -1,0 +1,227 @@
+"""What a summed vector was made of: which modalities, how many vectors of each, and whether it is such a sum at all.
+
+Two parts answer. The likelihood of `molsig.retrieval.mixture` says which modalities are in a sum and whether something
+is in it that is of none of them; the network of `molsig.retrieval.recogniser`, which sees the vector and what the
+likelihood says of it, counts. `molsig.retrieval.composition_fit` fits both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from molsig.errors import InputError
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from molsig.retrieval.mixture import Mixture, Presence, Statistics
+    from molsig.retrieval.recogniser import Counter
+
+Verdict = Literal["known", "partly unknown", "unknown", "empty"]
+
+FALSE_ALARM = 0.01
+"""Share of sums of known vectors that may be taken for something else, by each of two signs."""
+
+_Z90 = 1.645
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What one vector is found to be made of.
+
+    Attributes
+    ----------
+    counts
+        Vectors of each modality, 0 where it is absent.
+    estimates
+        The same, not rounded.
+    intervals
+        Counts between which the true one lies in 90 % of held-out sums with such an estimate.
+    probabilities
+        That the modality is in the sum at all.
+    foreign
+        How much is in it that is of no known modality, in vectors of mean length.
+    residual
+        Squared distance from the sum that is expected of known modalities alone, per dimension: about 1 for such sums.
+    rarity
+        Share of held-out sums of known vectors that are as odd as this one or odder.
+    verdict
+        ``known``; ``partly unknown`` or ``unknown`` where it is not such a sum, with or without a known part; ``empty``
+        for a vector of zeros.
+    notes
+        What is to be said about it.
+    """
+
+    counts: Mapping[str, int]
+    estimates: Mapping[str, float]
+    intervals: Mapping[str, tuple[int, int]]
+    probabilities: Mapping[str, float]
+    foreign: float
+    residual: float
+    rarity: float
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What held-out sums of known vectors look like to a recogniser.
+
+    Attributes
+    ----------
+    temperature
+        What log-likelihoods are divided by before they are probabilities.
+    error
+        Coefficients (a, b) of the squared error of a count, a + b * estimate, by modality: float64 (m, 2).
+    residuals, evidences
+        Sorted residuals, and nats in favour of a foreign part, of held-out sums.
+    """
+
+    temperature: float
+    error: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+    evidences: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Recogniser:
+    """A fitted recogniser: `recognise` answers.
+
+    Attributes
+    ----------
+    counts
+        Numbers of vectors in the sums it has learnt.
+    left_out
+        Modalities that had too few patients to be learnt, with the number of them.
+    """
+
+    mixture: Mixture
+    counter: Counter
+    calibration: Calibration
+    counts: tuple[int, ...]
+    left_out: Mapping[str, int]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What it can tell apart."""
+        return self.mixture.modalities
+
+    def recognise(self, vectors: NDArray[np.float32]) -> list[Composition]:
+        """Say of each vector, (k, 768), what it is made of.
+
+        Raises
+        ------
+        InputError
+            A vector is not of 768 finite numbers.
+        """
+        return _answers(self, checked(vectors))
+
+
+def network_inputs(found: Statistics, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """What the network sees of a sum: the vector, its components, the likelihood's statistics; float32 (k, inputs)."""
+    length = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    extra = [
+        present.astype(np.float64),
+        found.amounts,
+        np.log1p(found.energy),
+        found.slope,
+        np.log(np.stack([found.distance, length], axis=1) + 1e-9),
+    ]
+    return np.concatenate([vectors, np.concatenate(extra, axis=1).astype(np.float32)], axis=1)
+
+
+def checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return vectors as float32 (k, 768), or raise `InputError`."""
+    found = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
+    if found.ndim != 2 or found.shape[1] != DIM:
+        raise InputError(f"a vector has {DIM} numbers, not {found.shape[-1]}")
+    if not np.isfinite(found).all():
+        raise InputError("a vector has a number that is not finite")
+    return found
+
+
+def probabilities(mixture: Mixture, presence: Presence, temperature: float) -> NDArray[np.float64]:
+    """Probability of each component, the foreign part last, (k, m + 1)."""
+    scaled = presence.log_likelihood / temperature
+    weight = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    weight /= weight.sum(axis=1, keepdims=True)
+    found: NDArray[np.float64] = weight @ mixture.membership()
+    return found
+
+
+def _answers(recogniser: Recogniser, vectors: NDArray[np.float32]) -> list[Composition]:
+    mixture, calibration = recogniser.mixture, recogniser.calibration
+    names, largest = mixture.modalities, max(recogniser.counts)
+    presence = mixture.presence(vectors)
+    sure = probabilities(mixture, presence, calibration.temperature)
+    seen = np.concatenate([presence.present, presence.foreign[:, None]], axis=1)
+    known = np.concatenate([presence.alone, np.zeros((len(vectors), 1), bool)], axis=1)
+    statistics = mixture.statistics(vectors, seen)
+    closed = statistics.amounts
+    residual = mixture.statistics(vectors, known).distance
+    estimates = recogniser.counter.predict(network_inputs(statistics, vectors, seen))
+    # Beyond what the network has seen it would be guessing; the likelihood's own estimate has no such bound.
+    far = closed.sum(axis=1) > 1.5 * largest
+    estimates = np.where(presence.present, np.where(far[:, None], closed[:, :-1], np.maximum(estimates, 0.5)), 0.0)
+    counts = np.where(presence.present, np.maximum(1, np.rint(estimates)), 0).astype(np.int64)
+    half = _Z90 * np.sqrt(calibration.error[:, 0] + calibration.error[:, 1] * estimates)
+    low = np.where(presence.present, np.maximum(1, np.rint(estimates - half)), 0).astype(np.int64)
+    high = np.where(presence.present, np.maximum(low, np.rint(estimates + half)), 0).astype(np.int64)
+    rarity = np.minimum(
+        2 * np.minimum(_above(calibration.residuals, residual), _below(calibration.residuals, residual)),
+        _above(calibration.evidences, presence.foreign_evidence),
+    ).clip(0, 1)
+    empty = np.abs(vectors).max(axis=1) == 0
+    answers = []
+    for i in range(len(vectors)):
+        if empty[i]:
+            none = dict.fromkeys(names, 0)
+            zero = dict.fromkeys(names, 0.0)
+            answers.append(
+                Composition(
+                    none, zero, dict.fromkeys(names, (0, 0)), zero, 0.0, 0.0, 0.0, "empty", ("nothing was summed",)
+                )
+            )
+            continue
+        odd = rarity[i] < FALSE_ALARM
+        some = closed[i, -1] < 4 * closed[i, :-1].sum()
+        verdict: Verdict = "known" if not odd else "partly unknown" if some else "unknown"
+        notes = []
+        if odd and residual[i] < calibration.residuals[0]:
+            notes.append("shorter than any sum of known vectors: a mean, or scaled to unit length?")
+        if far[i]:
+            notes.append(
+                f"about {closed[i].sum():.0f} vectors, more than the {largest} that were learnt: counts are rough"
+            )
+        answers.append(
+            Composition(
+                dict(zip(names, counts[i].tolist(), strict=True)),
+                dict(zip(names, estimates[i].tolist(), strict=True)),
+                {name: (int(low[i, m]), int(high[i, m])) for m, name in enumerate(names)},
+                dict(zip(names, sure[i, :-1].tolist(), strict=True)),
+                float(closed[i, -1]),
+                float(residual[i]),
+                float(rarity[i]),
+                verdict,
+                tuple(notes),
+            )
+        )
+    return answers
+
+
+def _above(held: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of sorted held-out values that are at least as large."""
+    share: NDArray[np.float64] = 1 - np.searchsorted(held, values, side="left") / len(held)
+    return share
+
+
+def _below(held: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of sorted held-out values that are at most as large."""
+    share: NDArray[np.float64] = np.searchsorted(held, values, side="right") / len(held)
+    return share
