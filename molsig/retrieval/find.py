@@ -198,10 +198,13 @@ def _check_summable(store: Store, queries: Sequence[Query]) -> None:
 def _fusion(query: Query, fusion: str, kind: str, learned: Learned | None) -> str:
     """The fusion that answers a query."""
     shared = [] if learned is None else [m for m, space in query.spaces.items() if learned.spaces.get(m) == space]
+    telling = [
+        m for m in shared if learned is not None and learned.evidence is not None and m in learned.evidence.heads
+    ]
     if fusion in ("evidence", "weighted"):
         if learned is None or (fusion == "evidence" and learned.evidence is None):
             raise UsageError(f"--fusion {fusion}: nothing has been learned yet; run: molsig learn REF --label COLUMN")
-        if not shared:
+        if not (telling if fusion == "evidence" else shared):
             raise UsageError(f"--fusion {fusion}: {query.name} has no modality that it was learned on")
         if query.normal or kind in ("any", "normal"):
             raise UsageError(f"--fusion {fusion} compares tumours: use --fusion single and --modality")
@@ -209,7 +212,7 @@ def _fusion(query: Query, fusion: str, kind: str, learned: Learned | None) -> st
     if fusion != "auto":
         return fusion
     if learned is not None and shared and not query.normal and kind not in ("any", "normal"):
-        if learned.evidence is not None:
+        if telling:
             return "evidence"
         if len(shared) > 1:
             return "weighted"

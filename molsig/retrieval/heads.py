@@ -29,6 +29,8 @@ FLOOR = -10.0
 PENALTY = 0.03
 """Inverse strength of the logistic regression's L2 penalty, for inputs of unit variance on average."""
 STEPS = 60
+KEPT_VARIANCE = 0.999
+"""Share of the variance whose directions the logistic regression looks at."""
 SHRINKAGE = 0.1
 """Weight of the spherical covariance beside the measured one."""
 FLATTENED = 0.15
@@ -139,16 +141,25 @@ def _logistic(x: Array, classes: NDArray[np.int64], n_classes: int) -> Array:
     if len(found) < 2:
         out[-1, found] = 0.0
         return out
+    # The penalty does not mind a rotation, and what hardly varies gets no weight: fewer dimensions, the same answer.
+    axes = _axes(x)
     with warnings.catch_warnings():
         # Stopped early it is as good a view as any; what it is worth is measured by stacking.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=PENALTY, max_iter=STEPS, class_weight=weights).fit(x, classes)
+        model = LogisticRegression(C=PENALTY, max_iter=STEPS, class_weight=weights).fit(x @ axes, classes)
     if len(found) == 2:
-        out[:-1, found[1]], out[-1, found[1]] = model.coef_[0], model.intercept_[0]
+        out[:-1, found[1]], out[-1, found[1]] = axes @ model.coef_[0], model.intercept_[0]
         out[-1, found[0]] = 0.0
     else:
-        out[:-1, found], out[-1, found] = model.coef_.T, model.intercept_
+        out[:-1, found], out[-1, found] = axes @ model.coef_.T, model.intercept_
     return out
+
+
+def _axes(x: Array) -> Array:
+    """Directions that hold `KEPT_VARIANCE` of centred rows, orthonormal columns, (dimensions, kept)."""
+    variance, axes = np.linalg.eigh(x.T @ x)
+    share = np.cumsum(variance[::-1]) / max(float(variance.sum()), 1e-12)
+    return np.asarray(axes[:, ::-1][:, : int(np.searchsorted(share, KEPT_VARIANCE)) + 1])
 
 
 def _discriminant(x: Array, classes: NDArray[np.int64], n_classes: int) -> Array:
