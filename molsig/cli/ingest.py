@@ -56,6 +56,9 @@ def ingest(
     network: options.Network = None,
     all_features: options.AllFeatures = False,
     new_encoder: options.NewEncoder = None,
+    learn: Annotated[
+        bool, typer.Option("--learn/--no-learn", help="Learn to fuse and to call cancer_type, where that is due.")
+    ] = True,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the encoders' training.")] = 0,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Most epochs an encoder trains.")] = None,
     device: options.Device = "auto",
@@ -115,6 +118,7 @@ def ingest(
             device=device,
             choice=choice,
             new_encoders=tuple(new_encoder or ()),
+            learn=learn,
             progress=progress,
         )
     if json:
@@ -148,10 +152,8 @@ def show(report: IngestReport) -> None:
             + f"{report.seconds:.1f} s, {report.peak_mb:,.0f} MB at most"
             + (f", encoders on {report.device}." if report.device else ".")
         )
-        if report.added:
-            note(
-                "molsig learn makes queries and votes learn from the stored labels; give it again after many new ones."
-            )
+        if report.learned:
+            print("Learned to fuse the modalities and to call cancer_type (another column: molsig learn).")
 
 
 def _row(contract: ContractReport) -> dict[str, object]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.errors import NotFoundError, UsageError
+from molsig.errors import DamagedError, NotFoundError, UsageError
+from molsig.index.verify import Check
 from molsig.types import SUM_SPACE
 
 if TYPE_CHECKING:
@@ -102,6 +103,22 @@ def compose(
         notes += ("stored patients are among those the recogniser learnt from",)
     answers = tuple(Composed(*one) for one in zip(names, found, stored, strict=True))
     return ComposeReport(answers, card, fitted, notes)
+
+
+def check_recognisers(store: Store) -> list[Check]:
+    """Whether the files of recognisers are what was written; nothing where there are none."""
+    folders = sorted(one for one in (store.path / "recognisers").glob("*") if not one.name.startswith("."))
+    if not folders:
+        return []
+    from molsig.retrieval.recogniser_disk import load_recogniser
+
+    damaged = []
+    for folder in folders:
+        try:
+            load_recogniser(folder)
+        except DamagedError as error:
+            damaged.append(str(error))
+    return [Check("recognisers", not damaged, "; ".join(damaged) or f"{len(folders)}: hashes match")]
 
 
 def _stored_sums(store: Store, patients: Sequence[str]) -> tuple[NDArray[np.float32], list[dict[str, int] | None]]:

@@ -65,6 +65,8 @@ class IngestReport:
         Space that each modality was encoded into.
     columns
         Patients whose columns are new, changed and unchanged.
+    learned
+        Whether it was learned how to fuse the modalities.
     """
 
     patients: int = 0
@@ -81,6 +83,7 @@ class IngestReport:
     warnings: tuple[str, ...] = ()
     encoders: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, int] = field(default_factory=dict)
+    learned: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The stable shape of `--json`."""
@@ -106,6 +109,7 @@ class IngestOptions:
     device: str = "auto"
     choice: ModelChoice = field(default_factory=ModelChoice)
     new_encoders: tuple[str, ...] = ()
+    learn: bool = True
 
 
 def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progress = silent) -> IngestReport:
@@ -120,7 +124,8 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         with store.writer("ingest", progress=progress) as writer:
             writer.build_indexes(progress=progress)
         patients = next((done.summary["patients"] for done in store.ingests() if done.digest == digest), 0)
-        return _timed(start, IngestReport(patients=patients, unchanged=True))
+        # It may have been killed after its record was written and before it had learned.
+        return _timed(start, _learned(store, IngestReport(patients=patients, unchanged=True), options, progress))
 
     genes = gene_map(store, cohort)
     modal: list[Records] = []
@@ -179,7 +184,17 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
             files = [source.path.name for source in cohort.all_sources()]
             writer.record_ingest(digest, summary, files, supersedes=options.replace)
         writer.checkpoint()
-    return _timed(start, report)
+    return _timed(start, _learned(store, report, options, progress))
+
+
+def _learned(store: Store, report: IngestReport, options: IngestOptions, progress: Progress) -> IngestReport:
+    """Learn how to fuse where that is due; the vectors are safe by now, and readers need not wait."""
+    from molsig.reference.learning import learn_if_due
+
+    if not options.learn:
+        return report
+    learned, notes = learn_if_due(store, seed=options.seed, progress=progress)
+    return replace(report, learned=learned, warnings=report.warnings + notes)
 
 
 def _tissue(store: Store, table: PatientTable | None) -> dict[str, str]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.errors import UsageError
+from molsig.errors import InputError, UsageError
 from molsig.index.verify import Check
 from molsig.retrieval.learned import Learned, load_all, save
 from molsig.retrieval.patient_vectors import load_patient_vectors, spaces_in_use
-from molsig.types import silent
+from molsig.types import SUM_SPACE, silent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 LABEL = "cancer_type"
 """The column whose evidence is learned and used where none is named."""
 GROUPS = "site"
+FEWEST = 200
+"""Patients with a label from which on an ingest learns by itself; of fewer there is little to learn."""
+GROWTH = 0.05
+"""Share by which a modality's vectors must have grown or shrunk for an ingest to learn again."""
 
 
 def learn(
@@ -62,6 +66,7 @@ def learn(
         label,
         groups,
         spaces,
+        rows_in_use(store),
         weighted,
         evidence,
         fit_numbers(vectors, weighted, _numbers(store, vectors.patients, numeric), grouped, seed=seed),
@@ -71,6 +76,41 @@ def learn(
     )
     save(learned, store.path)
     return learned
+
+
+def rows_in_use(store: Store) -> dict[str, int]:
+    """How many vectors the active space of each modality holds."""
+    return {one.modality: one.rows for one in store.spaces() if one.active and one.space != SUM_SPACE}
+
+
+def learn_if_due(store: Store, *, seed: int, progress: Progress) -> tuple[bool, tuple[str, ...]]:
+    """Learn `LABEL` where enough patients have one and nothing was learned of the vectors as they are.
+
+    Returns
+    -------
+    learned : bool
+        Whether it was due.
+    notes : tuple of str
+        Why it could not be learned.
+    """
+    columns = store.columns()
+    rows = rows_in_use(store)
+    if LABEL not in columns or len(rows) == 0:
+        return False, ()
+    held, _ = load_all(store.path)
+    spaces = spaces_in_use(store)
+    for one in held:
+        same = one.label == LABEL and dict(one.spaces) == spaces
+        if same and all(abs(one.rows[m] - n) <= GROWTH * n for m, n in rows.items()):
+            return False, ()
+    labels = _column(store, store.patient_ids(), LABEL)
+    if (labels != "").sum() < FEWEST:
+        return False, ()
+    try:
+        learn(store, label=LABEL, groups=GROUPS if GROUPS in columns else None, seed=seed, progress=progress)
+    except InputError as error:
+        return False, (f"nothing was learned of {LABEL}: {error}",)
+    return True, ()
 
 
 def learned_for(store: Store, votes: Sequence[str], fusion: str) -> tuple[Learned | None, tuple[str, ...]]:

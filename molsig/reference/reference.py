@@ -88,6 +88,7 @@ class Reference:
         device: str = "auto",
         choice: ModelChoice | None = None,
         new_encoders: str | Iterable[str] = (),
+        learn: bool = True,
         progress: Progress = silent,
         **files: Any,
     ) -> IngestReport:
@@ -112,6 +113,9 @@ class Reference:
         new_encoders
             Modalities whose encoder is to be made anew from these files. All samples are embedded into a new space,
             which takes the place of the old one in one transaction once it holds every stored sample.
+        learn
+            Learn how to fuse the modalities (see `learn`) where patients have a ``cancer_type`` and nothing was learned
+            of the vectors as they are.
         files
             ``rna``, ``mutations``, ``mirna``, ``matrices``, ``vectors``, ``patients``, ``genes``, ``sample_table``: see
             `Cohort.of`.
@@ -135,6 +139,7 @@ class Reference:
             device=device,
             choice=choice or ModelChoice(),
             new_encoders=_names(new_encoders) or (),
+            learn=learn,
             progress=progress,
         )
 
@@ -404,9 +409,10 @@ class Reference:
     def verify(self) -> list[Check]:
         """Check what is on disk against what was written."""
         from molsig.index.verify import verify
+        from molsig.reference.composing import check_recognisers
         from molsig.reference.learning import check_learned
 
-        return [*verify(self._store), *check_learned(self._store)]
+        return [*verify(self._store), *check_learned(self._store), *check_recognisers(self._store)]
 
     def forget(
         self, patients: str | Sequence[str], *, compact: bool = False, progress: Progress = silent

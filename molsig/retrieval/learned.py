@@ -50,6 +50,8 @@ class Learned:
         Patient column whose values were kept whole between folds; None for single patients.
     spaces
         By modality, the space its vectors came from.
+    rows
+        By modality, how many vectors it had.
     numbers
         By numeric column, the errors of votes on it.
     """
@@ -57,6 +59,7 @@ class Learned:
     label: str | None
     groups: str | None
     spaces: Mapping[str, str]
+    rows: Mapping[str, int]
     weighted: Weighted
     evidence: EvidenceModel | None
     numbers: Mapping[str, NumberVote]
@@ -150,6 +153,7 @@ def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, A
         "label": learned.label,
         "groups": learned.groups,
         "spaces": dict(learned.spaces),
+        "rows": dict(learned.rows),
         "weights": dict(learned.weighted.weights),
         "seed": learned.seed,
         "snapshot": learned.snapshot,
@@ -233,6 +237,7 @@ def _put_together(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -
         card["label"],
         card["groups"],
         dict(card["spaces"]),
+        dict(card["rows"]),
         weighted,
         evidence,
         numbers,

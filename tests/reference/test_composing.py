@@ -97,6 +97,7 @@ def test_a_damaged_recogniser_is_refused_and_fitted_anew_on_demand(own: molsig.R
     file.write_bytes(data)
     with pytest.raises(DamagedError, match="a new one is fitted"):
         own.compose(patients="P000")
+    assert [check.name for check in own.verify() if not check.ok] == ["recognisers"]
     assert own.compose(patients="P000", refit=True, per_count=FEW).fitted
     assert not own.compose(patients="P000").fitted
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from molsig.errors import DamagedError, UsageError
+from molsig.ingest.cohort import Cohort
 from molsig.reference import Reference
 from molsig.reference.learning import learned_for
 from molsig.retrieval.learned import load, load_all, path_of
+from molsig.simulate import simulate_cohort
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,3 +192,30 @@ def test_numbers_are_voted_on_as_numbers(learned: Path, own: Path, cohort_files:
     plain = Reference.open(own).query_files(rna=cohort_files.new_rna, vote="age")[0].calls["age"]
     assert plain.interval is None
     assert 0 < plain.voters <= 10
+
+
+def test_an_ingest_learns_by_itself_where_it_is_due(tmp_path: Path) -> None:
+    files = simulate_cohort(tmp_path, patients=260, new_patients=4, genes=120, mirnas=120, seed=3)
+    place = tmp_path / "a.molsig"
+    first = Reference.ingest_into(place, Cohort.of(rna=files.rna, patients=files.clinical), epochs=2)
+    assert first.learned
+    reference = Reference.open(place)
+    again = reference.ingest(rna=files.rna, patients=files.clinical, epochs=2)
+    assert (again.unchanged, again.learned) == (True, False)
+    small = reference.ingest(rna=files.new_rna)
+    assert (sum(small.added.values()), small.learned) == (4, False)
+    more = reference.ingest(mirna=files.mirna, epochs=2)
+    assert more.learned, "a modality came that nothing had been learned of"
+    (learned,) = load_all(place)[0]
+    assert set(learned.spaces) == set(learned.rows) == {"mirna", "rna"}
+
+
+def test_an_ingest_learns_nothing_when_told_not_to_or_from_few(built: Path, tmp_path: Path) -> None:
+    assert load_all(built) == ([], []), "160 patients are few"
+    files = simulate_cohort(tmp_path, patients=260, new_patients=4, genes=120, mirnas=120, seed=3)
+    cohort = Cohort.of(rna=files.rna, patients=files.clinical)
+    report = Reference.ingest_into(tmp_path / "a.molsig", cohort, epochs=2, learn=False)
+    assert not report.learned
+    assert load_all(tmp_path / "a.molsig") == ([], [])
+    # What a kill after the record and before the learning leaves is finished by the same command.
+    assert Reference.open(tmp_path / "a.molsig").ingest(cohort, epochs=2).learned
