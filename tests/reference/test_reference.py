@@ -98,7 +98,7 @@ def test_an_answer_shows_itself(reference: molsig.Reference) -> None:
     assert {"patient", "score", "cos_tile", "type", "age"} <= set(frame.columns)
     assert "<table>" in answer._repr_html_()
     assert "P00" in repr(answer)
-    assert "type=BRCA" in repr(answer)
+    assert "type: BRCA" in repr(answer)
 
 
 def test_names_from_the_data_cannot_break_out_of_the_page(tmp_path: Path) -> None:
