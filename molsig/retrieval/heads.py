@@ -132,6 +132,7 @@ def _prepared(vectors: NDArray[np.float32], unit: bool) -> Array:
 def _logistic(x: Array, classes: NDArray[np.int64], n_classes: int) -> Array:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     counts = np.bincount(classes, minlength=n_classes)
     found = np.flatnonzero(counts)
@@ -143,7 +144,8 @@ def _logistic(x: Array, classes: NDArray[np.int64], n_classes: int) -> Array:
         return out
     # The penalty does not mind a rotation, and what hardly varies gets no weight: fewer dimensions, the same answer.
     axes = _axes(x)
-    with warnings.catch_warnings():
+    # The products are too small to be shared out: a second thread makes them slower.
+    with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
         # Stopped early it is as good a view as any; what it is worth is measured by stacking.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=PENALTY, max_iter=STEPS, class_weight=weights).fit(x @ axes, classes)

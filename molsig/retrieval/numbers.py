@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 VOTERS = 20
+LOOKED_AT = 100
+"""Near patients among whom those with a value are looked for."""
 FOLDS = 5
 FEWEST = 100
 """Patients with a value below which a column gets no interval."""
@@ -85,24 +87,20 @@ def fit_numbers(
     groups
         Kept whole between folds.
     """
-    fused = weighted.fused(vectors)
+    near = _nearest_elsewhere(weighted.fused(vectors), groups, seed)
     out = {}
     for name, values in columns.items():
         rows = np.flatnonzero(~np.isnan(values))
         if len(rows) < FEWEST or np.ptp(values[rows]) == 0:
             continue
-        none = np.zeros(len(rows), dtype=np.int64)
-        fold = group_folds(none, None if groups is None else groups[rows], FOLDS, seed)
-        means, spreads = np.empty(len(rows)), np.empty(len(rows))
-        for one in range(FOLDS):
-            stored, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
-            if not len(asked) or not len(stored):
-                continue
-            for block in blocks(len(asked), len(stored)):
-                near, _ = nearest_rows(fused[rows[asked[block]]] @ fused[rows[stored]].T, VOTERS)
-                found = values[rows[stored]][near]
-                means[asked[block]], spreads[asked[block]] = found.mean(axis=1), found.std(axis=1)
-        truth = values[rows]
+        found = values[near[rows]]
+        # The first `VOTERS` that have a value; a patient with none among so many near ones teaches nothing.
+        found[np.cumsum(~np.isnan(found), axis=1) > VOTERS] = np.nan
+        some = (~np.isnan(found)).any(axis=1)
+        rows, found = rows[some], found[some]
+        if len(rows) < FEWEST:
+            continue
+        means, spreads, truth = np.nanmean(found, axis=1), np.nanstd(found, axis=1), values[rows]
         typical = float(np.median(spreads)) or float(np.std(truth))
         errors = np.abs(means - truth)
         out[name] = NumberVote(
@@ -112,3 +110,17 @@ def fit_numbers(
             float(np.abs(truth - truth.mean()).mean()),
         )
     return out
+
+
+def _nearest_elsewhere(fused: NDArray[np.float32], groups: NDArray[np.str_] | None, seed: int) -> NDArray[np.int64]:
+    """The `LOOKED_AT` nearest patients of other folds, best first, (n, at most `LOOKED_AT`)."""
+    n = len(fused)
+    fold = group_folds(np.zeros(n, dtype=np.int64), groups, FOLDS, seed)
+    fewest = min(int((fold != one).sum()) for one in range(FOLDS))
+    near = np.empty((n, min(LOOKED_AT, fewest)), dtype=np.int64)
+    for one in range(FOLDS):
+        stored, asked = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
+        for block in blocks(len(asked), len(stored)):
+            best, _ = nearest_rows(fused[asked[block]] @ fused[stored].T, near.shape[1])
+            near[asked[block]] = stored[best]
+    return near
