@@ -235,5 +235,5 @@ def test_intervals_of_numbers_hold_on_new_patients() -> None:
         bounds = np.array([known.interval(stored[held][row], error) for row in near])
         inside = (bounds[:, 0] <= true) & (true <= bounds[:, 1])
         # Learned on four fifths of the neighbours: a little wider than it would have to be.
-        assert 1 - error - 0.05 < inside.mean() < 1 - error + 0.12
+        assert 1 - error - 0.05 < inside.mean() < 1 - error + 0.15
     assert known.interval(stored[held][near[0]], 1e-6) is None
