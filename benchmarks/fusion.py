@@ -28,6 +28,7 @@ from benchmarks.cohort_vectors import cohort
 from benchmarks.held_out_sites import READERS, SPLITS
 from benchmarks.modalities import raw_features
 from benchmarks.reports import words
+from molsig.evaluate.metrics import calibration_error, majority_vote, precision_at
 from molsig.ingest.reports import read_reports
 from molsig.retrieval.fusion import fit_fused_evidence
 from molsig.retrieval.neighbourhood import blocks, unit
@@ -56,24 +57,15 @@ def cosine_nearest(queries: NDArray[np.float32], gallery: NDArray[np.float32]) -
 
 
 def scores_of(rows: NDArray[np.int64], types: NDArray[np.str_], truth: NDArray[np.str_]) -> tuple[Array, NDArray[Any]]:
-    """P@10 and whether the majority vote is right, per query; ties go to the type of the nearest."""
+    """P@10 and whether the majority vote is right, per query."""
     names, code = np.unique(types, return_inverse=True)
-    found = code[rows]
-    ballots = np.zeros((len(rows), len(names)))
-    for place, column in enumerate(found.T):
-        np.add.at(ballots, (np.arange(len(rows)), column), 1 + 1e-3 / (1 + place))
-    return (types[rows] == truth[:, None]).mean(axis=1), names[ballots.argmax(axis=1)] == truth
+    called = names[majority_vote(code[rows], len(names), K)]
+    return precision_at(types[rows] == truth[:, None], K), called == truth
 
 
-def calibration_error(probability: Array, right: NDArray[np.bool_], bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width."""
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    total = 0.0
-    for one in range(bins):
-        some = place == one
-        if some.any():
-            total += float(some.mean() * abs(probability[some].mean() - right[some].mean()))
-    return total
+def ece(probability: Array, right: NDArray[np.bool_]) -> float:
+    """Expected calibration error."""
+    return float(calibration_error(probability, right)(np.ones((1, len(right))))[0])
 
 
 def raw_log_probabilities(
@@ -145,7 +137,7 @@ def measure(data: Path, cache: Path, model: str | None, split: str, seed: int, l
         result[f"dropped {share:g}"] = by_method | {
             "call": float(best.mean()),
             "logistic, log-probabilities added": float(by_raw.mean()),
-            "ece": calibration_error(probabilities.max(axis=1), best),
+            "ece": ece(probabilities.max(axis=1), best),
             "coverage": {
                 f"{1 - error:g}": float(fitted.sets(some, probabilities, error)[np.arange(len(target)), target].mean())
                 for error in ERRORS
@@ -252,7 +244,7 @@ def _both(
         "queries": int(held.sum()),
         "call": float(best[held].mean()),
         "logistic on concatenated raw": float((model.predict(x[outside][held]) == truth[held]).mean()),
-        "ece": calibration_error(probabilities[held].max(axis=1), best[held]),
+        "ece": ece(probabilities[held].max(axis=1), best[held]),
         "coverage": {
             f"{1 - e:g}": float(fitted.sets(queries, probabilities, e)[rows, target[rows]].mean()) for e in ERRORS
         },

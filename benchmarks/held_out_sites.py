@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.splits import read_labels, score, split_at_random, split_by_site, vote
+from benchmarks.splits import cell, read_labels, score, split_at_random, split_by_site, vote
 from molsig.encoders.disk import ENCODED
 from molsig.encoders.encoder import fit_encoder
 from molsig.encoders.mutation import MutatedGenes, choose_genes
@@ -168,17 +168,11 @@ def main() -> None:
         for split in options.split:
             some = [row for row in rows if (row.modality, row.split) == (modality, split)]
             sizes = f"{np.mean([r.gallery for r in some]):9.0f}{np.mean([r.queries for r in some]):9.0f}"
-            cells = "".join(f"{_cell([getattr(row, name) for row in some]):30}" for name in _NAMES)
+            cells = "".join(f"{cell([getattr(row, name) for row in some]):30}" for name in _NAMES)
             print(f"{modality:10}{split:8}{len(some):6}{sizes}  {cells}")
 
 
 _NAMES = ("vae", "pca", "chance")
-
-
-def _cell(scores: list[Score]) -> str:
-    values = np.array(scores)
-    mean, spread = values.mean(axis=0), np.ptp(values, axis=0)
-    return f"{mean[0]:.3f} ({spread[0]:.3f}) / {mean[1]:.3f} ({spread[1]:.3f})"
 
 
 if __name__ == "__main__":

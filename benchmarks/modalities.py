@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.held_out_sites import READERS, SPLITS, take
-from benchmarks.splits import read_labels, score, vote
+from benchmarks.splits import cell, read_labels, score, vote
 from molsig.encoders.choice import ModelChoice
 from molsig.encoders.disk import ENCODED
 from molsig.encoders.encoder import fit_encoder
@@ -190,15 +190,9 @@ def main() -> None:
     for name in options.encoder:
         for split in options.split:
             some = [row for row in rows if (row.encoder, row.split) == (name, split)]
-            cells = " | ".join(_cell([getattr(row, key) for row in some]) for key in NAMES)
+            cells = " | ".join(cell([getattr(row, key) for row in some]) for key in NAMES)
             seconds = f"{np.mean([r.fit_seconds for r in some]):.0f} | {np.mean([r.encode_seconds for r in some]):.1f}"
             print(f"| {name} | {split} | {cells} | {seconds} |")
-
-
-def _cell(scores: list[Score]) -> str:
-    values = np.array(scores)
-    mean, spread = values.mean(axis=0), np.ptp(values, axis=0)
-    return f"{mean[0]:.3f} ({spread[0]:.3f}) / {mean[1]:.3f} ({spread[1]:.3f})"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.splits import read_labels, score, split_at_random, split_by_site, vote
+from benchmarks.splits import cell, read_labels, score, split_at_random, split_by_site, vote
 from molsig.encoders.choice import PRECISIONS, ModelChoice
 from molsig.encoders.encoder import fit_encoder
 from molsig.encoders.masking import mask
@@ -224,14 +224,8 @@ def main() -> None:
         for split in options.split:
             some = [row for row in rows if (row.masked, row.split) == (masked, split)]
             sizes = f"{np.mean([r.gallery for r in some]):9.0f}{np.mean([r.queries for r in some]):9.0f}"
-            cells = "".join(f"{_cell([row.scores[name] for row in some]):30}" for name in METHODS)
+            cells = "".join(f"{cell([row.scores[name] for row in some]):30}" for name in METHODS)
             print(f"{'masked' if masked else 'as it is':10}{split:8}{len(some):6}{sizes}  {cells}")
-
-
-def _cell(scores: list[Score]) -> str:
-    values = np.array(scores)
-    mean, spread = values.mean(axis=0), np.ptp(values, axis=0)
-    return f"{mean[0]:.3f} ({spread[0]:.3f}) / {mean[1]:.3f} ({spread[1]:.3f})"
 
 
 if __name__ == "__main__":

@@ -112,5 +112,12 @@ def score(answers: Sequence[str], truth: Sequence[str]) -> Score:
     return Score(float(right.mean()), float(np.mean([right[types == one].mean() for one in sorted(set(truth))])))
 
 
+def cell(scores: Sequence[Score]) -> str:
+    """Mean over the seeds, and in brackets the largest minus the smallest, of both figures."""
+    values = np.array(scores)
+    mean, spread = values.mean(axis=0), np.ptp(values, axis=0)
+    return f"{mean[0]:.3f} ({spread[0]:.3f}) / {mean[1]:.3f} ({spread[1]:.3f})"
+
+
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -5,25 +5,20 @@ Nothing is ever fetched. What is not on this machine is an error that says where
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molsig.encoders.weights import MODELS, sha256_of
 from molsig.errors import DamagedError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MODELS = "MOLSIG_MODELS"
-"""Environment variable that names the folder in which models lie, each in a folder of its own name."""
-
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 """Endings of weights that run code when they are read."""
-
-_hashes: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def stay_offline() -> None:
@@ -104,16 +99,11 @@ def hash_files(folder: Path, names: Sequence[str]) -> dict[str, str]:
     """
     found = {}
     for name in sorted(names):
-        path = folder / name
         try:
-            state = path.stat()
-            key = (os.path.realpath(path), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
-            if key not in _hashes:
-                with path.open("rb") as file:
-                    _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+            found[name] = sha256_of(folder / name)
         except OSError as error:
-            raise DamagedError(f"{path} cannot be read: {error.strerror}. Copy the model's folder again") from None
-        found[name] = _hashes[key]
+            said = f"{folder / name} cannot be read: {error.strerror}. Copy the model's folder again"
+            raise DamagedError(said) from None
     return found
 
 

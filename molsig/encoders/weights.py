@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 MODELS = "MOLSIG_MODELS"
+"""Environment variable that names the folder in which models lie, each in a folder of its own name."""
 FILE = "model.safetensors"
 
 _PICKLED = ("pytorch_model.bin", "model.bin", "model.pth", "model.pt")
@@ -106,12 +107,12 @@ def check_safetensors(path: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file, read once as long as it does not change."""
-    status = path.stat()
-    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
+    state = path.stat()
+    return _sha256(path.resolve(), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, changed_ns: int) -> str:
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, *state: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

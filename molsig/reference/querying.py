@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from molsig.errors import NotFoundError, UsageError
-from molsig.retrieval.find import TUMOUR_KINDS, Query, check_kind
+from molsig.retrieval.route import TUMOUR_KINDS, Query, check_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
     from molsig.retrieval.answer import Answer
-    from molsig.retrieval.find import Query
+    from molsig.retrieval.route import Query
     from molsig.types import Progress
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,53 +12,27 @@ from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.answer import Answer
 from molsig.retrieval.fused import FusedHit, fused_search
 from molsig.retrieval.neighbours import Neighbours
+from molsig.retrieval.route import (
+    FUSIONS,
+    TUMOUR_KINDS,
+    check_kind,
+    check_summable,
+    fusion_of,
+    kinds_of,
+    space_of,
+)
 from molsig.retrieval.vote import ERROR, evidence_call, number_call, vote
 from molsig.types import SUM_SPACE, Hit, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from molsig.index.search import RowHit, Searcher, SearchResult
     from molsig.index.store import Store
     from molsig.retrieval.fused import Fused
     from molsig.retrieval.learned import Learned
-
-FUSIONS = ("auto", "evidence", "weighted", "sum", "single")
-TUMOUR_KINDS = ("tumour", "metastasis", "recurrence", "other")
-"""Sample kinds that the default search looks at for a query that is not normal tissue."""
-
-
-@dataclass(frozen=True)
-class Query:
-    """One question: the vectors of a patient or sample, per modality, each in its space.
-
-    Attributes
-    ----------
-    name
-        What the answer is headed with.
-    vectors
-        By modality: float32 of shape (n, 768).
-    spaces
-        By modality: the space those vectors belong to.
-    normal
-        Whether the specimen is normal tissue.
-    exclude
-        Stored patients that may not be found.
-    stored
-        Whether it is a stored patient's own vectors.
-    notes
-        Said again in the answer.
-    """
-
-    name: str
-    vectors: Mapping[str, NDArray[np.float32]]
-    spaces: Mapping[str, str]
-    normal: bool = False
-    exclude: tuple[str, ...] = ()
-    stored: bool = False
-    notes: tuple[str, ...] = field(default=())
+    from molsig.retrieval.route import Query
+    from molsig.types import Call
 
 
 def find(
@@ -91,6 +65,8 @@ def find(
     """
     if k < 1:
         raise UsageError(f"--k {k}: at least 1 neighbour is needed")
+    if not 0 < error < 1:
+        raise UsageError(f"--error {error:g}: an error rate lies between 0 and 1")
     if fusion not in FUSIONS:
         raise UsageError(f"--fusion {fusion}: choose one of {', '.join(FUSIONS)}")
     check_kind(kind)
@@ -108,11 +84,11 @@ def find(
     found: dict[int, _Found] = {}
     routes: dict[tuple[str, str, tuple[str, ...] | None], list[int]] = {}
     for position, query in enumerate(queries):
-        chosen = _fusion(query, fusion, kind, learned)
-        space = _space(query, chosen, kind)
-        routes.setdefault((space, chosen, None if space == SUM_SPACE else _kinds(query, kind)), []).append(position)
+        chosen = fusion_of(query, fusion, kind, learned)
+        space = space_of(query, chosen, kind)
+        routes.setdefault((space, chosen, None if space == SUM_SPACE else kinds_of(query, kind)), []).append(position)
     if any(space == SUM_SPACE for space, *_ in routes):
-        _check_summable(store, queries)
+        check_summable(store, queries)
     for (space, chosen, kinds), positions in routes.items():
         some = [queries[p] for p in positions]
         if chosen in ("evidence", "weighted"):
@@ -149,11 +125,21 @@ def find(
     numbers = {row["patient"]: row for row in store.attributes(sorted(voters), numeric).to_pylist()} if numeric else {}
     attributes = {row.pop("patient"): row for row in store.attributes(patients).to_pylist()}
     spaces = sorted({space for query in queries for space in query.spaces.values()})
-    neighbours = Neighbours(store, spaces, patients)
-    return [
-        _answer(queries[position], found[position], attributes, neighbours, columns, learned, error, numbers, numeric)
-        for position in range(len(queries))
-    ]
+    asked = _Asked(columns, numeric, learned, error, attributes, numbers, Neighbours(store, spaces, patients))
+    return [_answer(query, found[position], asked) for position, query in enumerate(queries)]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What all queries of a call share: the columns to vote on, and what was read of the patients that were found."""
+
+    columns: list[str]
+    numeric: list[str]
+    learned: Learned | None
+    error: float
+    attributes: Mapping[str, Mapping[str, object]]
+    numbers: Mapping[str, Mapping[str, object]]
+    neighbours: Neighbours
 
 
 @dataclass(frozen=True)
@@ -183,96 +169,14 @@ class _Found:
         )
 
 
-def _check_summable(store: Store, queries: Sequence[Query]) -> None:
-    """Raise `UsageError` for vectors of a space that the stored sums have no part in: their cosine means nothing."""
-    active = {info.space for info in store.spaces() if info.active}
-    for query in queries:
-        for modality, space in query.spaces.items():
-            if space not in active:
-                raise UsageError(
-                    f"{query.name}: its {modality} vectors are of the space {space}, which is not in the stored sums "
-                    f"(they hold {', '.join(sorted(active))})"
-                )
-
-
-def _fusion(query: Query, fusion: str, kind: str, learned: Learned | None) -> str:
-    """The fusion that answers a query."""
-    shared = [] if learned is None else [m for m, space in query.spaces.items() if learned.spaces.get(m) == space]
-    telling = [
-        m for m in shared if learned is not None and learned.evidence is not None and m in learned.evidence.heads
-    ]
-    if fusion in ("evidence", "weighted"):
-        if learned is None or (fusion == "evidence" and learned.evidence is None):
-            raise UsageError(f"--fusion {fusion}: nothing has been learned yet; run: molsig learn REF --label COLUMN")
-        if not (telling if fusion == "evidence" else shared):
-            raise UsageError(f"--fusion {fusion}: {query.name} has no modality that it was learned on")
-        if query.normal or kind in ("any", "normal"):
-            raise UsageError(f"--fusion {fusion} compares tumours: use --fusion single and --modality")
-        return fusion
-    if fusion != "auto":
-        return fusion
-    if learned is not None and shared and not query.normal and kind not in ("any", "normal"):
-        if telling:
-            return "evidence"
-        if len(shared) > 1:
-            return "weighted"
-    return "single" if len(query.vectors) == 1 else "sum"
-
-
-def _space(query: Query, chosen: str, kind: str) -> str:
-    """The space a query is searched in; none in particular where several are."""
-    if chosen in ("evidence", "weighted"):
-        return ""
-    if chosen == "sum":
-        if query.normal:
-            raise UsageError(
-                f"{query.name} is normal tissue and summed aggregates hold tumours: leave out --fusion sum and choose "
-                f"one of its modalities with --modality ({', '.join(query.vectors)})"
-            )
-        if kind not in ("auto", "any"):
-            raise UsageError(
-                f"--kind {kind}: summed aggregates hold all kinds of tumour samples together; choose one modality with "
-                f"--modality ({', '.join(query.vectors)})"
-            )
-        return SUM_SPACE
-    if len(query.vectors) > 1:
-        raise UsageError(
-            f"{query.name} has {', '.join(query.vectors)}: --fusion single needs one of them, named with --modality"
-        )
-    return next(iter(query.spaces.values()))
-
-
-def _kinds(query: Query, kind: str) -> tuple[str, ...] | None:
-    if kind == "any":
-        return None
-    if kind == "auto":
-        return ("normal",) if query.normal else TUMOUR_KINDS
-    return (kind,)
-
-
-def check_kind(kind: str) -> None:
-    """Raise `UsageError` unless `kind` says which samples to search."""
-    if kind not in ("auto", "any", "normal", *TUMOUR_KINDS):
-        raise UsageError(f"--kind {kind}: choose auto, any, normal, {', '.join(TUMOUR_KINDS)}")
-
-
-def _answer(
-    query: Query,
-    found: _Found,
-    attributes: Mapping[str, Mapping[str, object]],
-    neighbours: Neighbours,
-    columns: list[str],
-    learned: Learned | None,
-    error: float,
-    numbers: Mapping[str, Mapping[str, object]],
-    numeric: list[str],
-) -> Answer:
+def _answer(query: Query, found: _Found, asked: _Asked) -> Answer:
+    patients = [hit.patient for hit in found.hits]
     cosines = {
-        modality: neighbours.cosines(space, aggregate([query.vectors[modality]]), [hit.patient for hit in found.hits])
+        modality: asked.neighbours.cosines(space, aggregate([query.vectors[modality]]), patients)
         for modality, space in query.spaces.items()
     }
     hits = tuple(
-        _hit(rank, hit, {m: by[hit.patient] for m, by in cosines.items() if hit.patient in by}, attributes)
+        _hit(rank, hit, {m: by[hit.patient] for m, by in cosines.items() if hit.patient in by}, asked.attributes)
         for rank, hit in enumerate(found.hits, 1)
     )
     said = list(query.notes)
@@ -287,27 +191,31 @@ def _answer(
             f"{strangers} hits share no modality with the query: their sums point the same way by length alone; "
             "--modality asks one modality on its own"
         )
-    calls = {}
-    for column in columns:
-        if column in numeric and (learned is None or column != learned.label):
-            alike = [hit.patient for hit in hits] if found.fused is None else list(found.fused.alike)
-            values = [number for patient in alike if isinstance(number := numbers[patient].get(column), int | float)]
-            known = learned.numbers.get(column) if learned is not None and found.fused is not None else None
-            calls[column] = number_call(column, values, known, error)
-            continue
-        call = vote(column, hits, {hit.patient: hit.attributes.get(column) for hit in hits})
-        if found.fused is not None and learned is not None and learned.evidence is not None and column == learned.label:
-            call = evidence_call(call, found.fused, learned.evidence, error)
-        calls[column] = call
     told = dict.fromkeys(line for result in found.results for line in result.notes)
     return Answer(
         query=query.name,
         modalities=tuple(query.vectors),
         hits=hits,
-        calls=calls,
+        calls={column: _call(column, hits, found.fused, asked) for column in asked.columns},
         plan=found.plan(),
         notes=(*said, *told),
     )
+
+
+def _call(column: str, hits: Sequence[Hit], fused: Fused | None, asked: _Asked) -> Call:
+    """What is said of a column: by learned evidence, by the mean of numbers, or by the hits' vote."""
+    learned = asked.learned if fused is not None else None
+    by_evidence = learned is not None and learned.evidence is not None and column == learned.label
+    if column in asked.numeric and not by_evidence:
+        alike = [hit.patient for hit in hits] if fused is None else fused.alike
+        values = [one for patient in alike if isinstance(one := asked.numbers[patient].get(column), int | float)]
+        return number_call(column, values, None if learned is None else learned.numbers.get(column), asked.error)
+    call = vote(column, hits, {hit.patient: hit.attributes.get(column) for hit in hits})
+    if by_evidence and fused is not None and fused.posterior is not None:
+        assert learned is not None
+        assert learned.evidence is not None
+        return evidence_call(call, fused, learned.evidence, asked.error)
+    return call
 
 
 def _hit(

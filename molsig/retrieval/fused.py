@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from molsig.index.search import Searcher, SearchResult
     from molsig.index.store import Store
     from molsig.retrieval.evidence import EvidenceModel
-    from molsig.retrieval.find import Query
     from molsig.retrieval.learned import Learned
+    from molsig.retrieval.route import Query
 
     Array = NDArray[np.float64]
 

@@ -91,11 +91,15 @@ def save(learned: Learned, reference: Path) -> Path:
     path = path_of(reference, learned.label)
     path.parent.mkdir(exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     return path
 
 
@@ -133,7 +137,10 @@ def _read(path: Path) -> Learned:
         digest, _, text = header["molsig"].partition(" ")
         if digest != _digest(arrays, text):
             raise DamagedError(f"{path} is not what was written: its SHA-256 differs. {_REMEDY}")
-        return _put_together(arrays, json.loads(text))
+        card = json.loads(text)
+        if card["format"] != FORMAT:
+            raise DamagedError(f"{path} has format {card['format']}; this molsig reads {FORMAT}. {_REMEDY}")
+        return _put_together(arrays, card)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise DamagedError(f"{path} cannot be read: {error}. {_REMEDY}") from None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.retrieval.neighbourhood import unit
 from molsig.retrieval.patient_vectors import nearest_rows
 
 if TYPE_CHECKING:
@@ -179,5 +180,4 @@ def _unit(vectors: PatientVectors, modality: str | None) -> tuple[NDArray[np.flo
     if modality is not None and modality not in vectors.vectors:
         raise UsageError(f"no {modality} vectors; there are {', '.join(vectors.modalities)}")
     block = vectors.sums() if modality is None else vectors.vectors[modality]
-    length = np.linalg.norm(block, axis=1, keepdims=True)
-    return block / np.maximum(length, np.float32(1e-12)), length[:, 0] > 0
+    return unit(block), np.asarray(block.any(axis=1))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
-from molsig.types import DIM, SUM_SPACE
+from molsig.retrieval.patient_vectors import spaces_in_use
+from molsig.types import DIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,7 +135,7 @@ def load_pool(store: Store, modalities: Sequence[str] | None = None, *, most: in
     UsageError
         A modality is not stored.
     """
-    spaces = {one.modality: one.space for one in store.spaces() if one.active and one.space != SUM_SPACE}
+    spaces = spaces_in_use(store)
     wanted = sorted(spaces) if modalities is None else list(modalities)
     if unknown := [modality for modality in wanted if modality not in spaces]:
         raise UsageError(f"no {unknown[0]} vectors are stored; there are {', '.join(sorted(spaces)) or 'none'}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from molsig.encoders import pretrained
+from molsig.encoders import pretrained, weights
 from molsig.encoders.sentence_model import find_sentence_model, load_pipeline, look_through
 from molsig.errors import DamagedError, UsageError
 
@@ -150,13 +150,13 @@ def test_no_socket_is_opened(text_model: Path, tmp_path: Path) -> None:
 
 def test_a_file_is_hashed_once_unless_it_changes(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
-    digest = pretrained.hashlib.file_digest
+    digest = weights.hashlib.file_digest
 
     def counting(file: object, name: str) -> object:
         read.append(file)
         return digest(file, name)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pretrained.hashlib, "file_digest", counting)
+    monkeypatch.setattr(weights.hashlib, "file_digest", counting)
     first = look_through(own, "own").files
     n = len(read)
     assert n == len(first)

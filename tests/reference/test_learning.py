@@ -219,3 +219,10 @@ def test_an_ingest_learns_nothing_when_told_not_to_or_from_few(built: Path, tmp_
     assert load_all(tmp_path / "a.molsig") == ([], [])
     # What a kill after the record and before the learning leaves is finished by the same command.
     assert Reference.open(tmp_path / "a.molsig").ingest(cohort, epochs=2).learned
+
+
+@pytest.mark.parametrize("error", [0.0, 1.0, -0.1, 2.0])
+def test_an_error_rate_lies_between_0_and_1(learned: Path, error: float) -> None:
+    reference = Reference.open(learned)
+    with pytest.raises(UsageError, match="error rate"):
+        reference.query(reference._store.patient_ids()[0], vote="cancer_type", error=error)

@@ -11,7 +11,8 @@ from molsig.errors import UsageError
 from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.reference.querying import stored_queries
-from molsig.retrieval.find import Query, find
+from molsig.retrieval.find import find
+from molsig.retrieval.route import Query
 from molsig.types import DIM, Encoded, SampleId, SampleKind
 
 if TYPE_CHECKING:
