@@ -42,7 +42,7 @@ def learn(
     InputError
         Too few patients have a label or a modality.
     """
-    from molsig.retrieval.evidence import fit_evidence
+    from molsig.retrieval.evidence_fit import fit_evidence
     from molsig.retrieval.numbers import fit_numbers
     from molsig.retrieval.weighted import fit_weighted
 
@@ -161,11 +161,9 @@ def told(learned: Learned) -> dict[str, Any]:
         }
     if (model := learned.evidence) is not None:
         out["classes"] = list(model.classes)
-        views = model.stack.weights.round(3).tolist()
         nats = model.information.round(3).tolist()
-        out["modalities"] = {
-            modality: {"information_nats": nats[i], "views": views[i]} for i, modality in enumerate(model.modalities)
-        }
+        out["modalities"] = {modality: {"information_nats": nats[i]} for i, modality in enumerate(model.modalities)}
+        out["joint"] = None if model.joint is None else list(model.joint.modalities)
         out["held_out"] = {name: round(value, 4) for name, value in model.scores.items()}
     return out
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GRID = 1001
 """Quantiles that are kept of a distribution."""
 
+HEAVIEST = 10.0
 FEWEST = 200
 """Patients with exactly a set of assays from which on they calibrate it."""
 
@@ -36,9 +37,13 @@ class Quantiles:
     values: Array
 
     @classmethod
-    def of(cls, numbers: Array) -> Quantiles:
-        """The quantiles of some numbers; each is one of them."""
-        return cls(len(numbers), np.quantile(numbers, np.linspace(0, 1, GRID), method="higher"))
+    def of(cls, numbers: Array, weights: Array | None = None) -> Quantiles:
+        """The quantiles of some numbers; each is one of them. Of weighted numbers `n` is as many as they are worth."""
+        grid = np.linspace(0, 1, GRID)
+        if weights is None:
+            return cls(len(numbers), np.quantile(numbers, grid, method="inverted_cdf"))
+        worth = int(weights.sum() ** 2 / np.square(weights).sum())
+        return cls(worth, np.quantile(numbers, grid, method="inverted_cdf", weights=weights))
 
     def share_below(self, numbers: Array) -> Array:
         """Which share of the distribution lies below each number, (n,)."""
@@ -55,12 +60,26 @@ def subset_code(present: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.asarray((present * (1 << np.arange(len(present)))[:, None]).sum(axis=0), dtype=np.int64)
 
 
-def calibrators(code: int, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
-    """Patients that calibrate a set of assays, and whether they have exactly it."""
-    exact = np.flatnonzero(codes == code)
-    if len(exact) >= FEWEST:
-        return exact, True
-    return np.flatnonzero(codes & code == code), False
+def class_weights(classes: NDArray[np.int64], asked: NDArray[np.bool_] | NDArray[np.int64], n_classes: int) -> Array:
+    """Weights with which some patients stand for all, class by class: those of `asked`, at most `HEAVIEST` each.
+
+    Where whole classes could not be held out fairly, what is left has another mix of classes than the patients who will
+    be asked about (label shift; Podkopaev and Ramdas 2021, arXiv:2103.03323).
+    """
+    everyone = np.bincount(classes, minlength=n_classes)
+    some = np.bincount(classes[asked], minlength=n_classes)
+    return np.asarray(np.minimum(everyone / np.maximum(some, 1), HEAVIEST)[classes[asked]])
+
+
+def calibrators(code: int, codes: NDArray[np.int64], asked: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Patients that calibrate a set of assays: who have exactly it, or at least it where those are few.
+
+    `asked` marks those that count, bool (n,); all by default.
+    """
+    exact = codes == code
+    if (exact if asked is None else exact & asked).sum() >= FEWEST:
+        return np.flatnonzero(exact)
+    return np.flatnonzero(codes & code == code)
 
 
 def prediction_sets(

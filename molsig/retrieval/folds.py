@@ -9,16 +9,25 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FEWEST_GROUPS = 3
-"""A class with fewer groups than this is dealt out patient by patient: its only group cannot be held out."""
 MOST_OF_A_CLASS = 0.6
-"""The same, where one group holds more than this share of the class."""
+"""Where one group holds more than this share of a class, the rest could not teach the class without it."""
+
+
+def tied_to_group(classes: NDArray[np.int64], groups: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Patients whose group holds more than `MOST_OF_A_CLASS` of their class, (n,); a group "" is one of its own.
+
+    How well their class is told at another hospital cannot be known from them.
+    """
+    _, pair, sizes = np.unique(
+        np.stack([classes.astype(np.str_), groups]), axis=1, return_inverse=True, return_counts=True
+    )
+    return np.asarray((groups != "") & (sizes[pair.ravel()] > MOST_OF_A_CLASS * np.bincount(classes)[classes]))
 
 
 def group_folds(
     classes: NDArray[np.int64], groups: NDArray[np.str_] | None, folds: int, seed: int
 ) -> NDArray[np.int64]:
-    """Fold of each patient, 0 to `folds` - 1; a group stays whole wherever the rest can still teach its classes.
+    """Fold of each patient, 0 to `folds` - 1; groups stay whole but for patients who are `tied_to_group`.
 
     Groups are dealt out largest first, each to the fold that has fewest patients of its commonest class so far.
 
@@ -35,11 +44,7 @@ def group_folds(
         unit = np.arange(n)
     else:
         _, unit = np.unique(groups, return_inverse=True)
-        loose = np.zeros(n, dtype=bool)
-        for one in np.unique(classes):
-            rows = np.flatnonzero(classes == one)
-            sizes = np.bincount(unit[rows])
-            loose[rows] = (sizes > 0).sum() < FEWEST_GROUPS or sizes.max() > MOST_OF_A_CLASS * len(rows)
+        loose = tied_to_group(classes, groups) | (groups == "")
         unit = np.where(loose, unit.max(initial=0) + 1 + np.arange(n), unit)
         _, unit = np.unique(unit, return_inverse=True)
     units = int(unit.max(initial=-1)) + 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.retrieval.evidence import fit_evidence
+from molsig.retrieval.evidence_fit import fit_evidence
 from molsig.retrieval.heads import NEIGHBOURS
 from molsig.retrieval.neighbourhood import blocks, neighbourhood
 from molsig.retrieval.patient_vectors import PatientVectors, nearest_rows

@@ -6,7 +6,9 @@ Three views of a vector x, each giving log p(class | x) - log p(class) for every
 - ``gaussian``: linear discriminant analysis with a shrunken common covariance, its scores flattened by a constant;
 - ``neighbours``: classes of the nearest stored patients, smoothed towards the class frequencies.
 
-None is trusted as it is: `molsig.retrieval.stacking` weighs them by how they do on patients of other hospitals.
+A fourth, ``joint``, is a logistic regression on the vectors of two modalities side by side: it hears what they only
+say together. None is trusted as it is: `molsig.retrieval.stacking` weighs them by how they do on patients of other
+hospitals.
 """
 
 from __future__ import annotations
@@ -64,12 +66,47 @@ class Head:
     gaussian: Array
     log_prior: Array
 
+    def standardised(self, vectors: NDArray[np.float32]) -> Array:
+        """Vectors (n, 768) as the weights take them."""
+        return (_prepared(vectors, self.unit) - self.mean) / self.scale
+
     def evidence(self, vectors: NDArray[np.float32]) -> Array:
-        """Log-likelihood ratios of vectors (n, 768) in the two views, (n, 2, classes)."""
-        x = (_prepared(vectors, self.unit) - self.mean) / self.scale
+        """Log-likelihood ratios of vectors (n, 768) in the two views, (2, n, classes)."""
+        x = self.standardised(vectors)
         scores = [x @ weights[:-1] + weights[-1] for weights in (self.linear, self.gaussian)]
         scores[1] = FLATTENED * scores[1] + self.log_prior
-        return np.stack([np.maximum(log_softmax(one), FLOOR) - self.log_prior for one in scores], axis=1)
+        return np.stack([_ratios(one, self.log_prior) for one in scores])
+
+
+@dataclass(frozen=True, eq=False)
+class JointHead:
+    """The joint view of two modalities.
+
+    Attributes
+    ----------
+    modalities
+        Which two.
+    linear
+        Weights for the standardised vectors of both side by side, (1537, classes); the last row is the intercept.
+    log_prior
+        Log frequency of the classes among the fitted patients, (classes,).
+    """
+
+    modalities: tuple[str, str]
+    linear: Array
+    log_prior: Array
+
+    def evidence(self, standardised: Array) -> Array:
+        """Log-likelihood ratios of standardised vectors side by side, (n, 1536) to (n, classes)."""
+        return _ratios(standardised @ self.linear[:-1] + self.linear[-1], self.log_prior)
+
+
+def fit_joint_head(
+    modalities: tuple[str, str], standardised: Array, classes: NDArray[np.int64], n_classes: int
+) -> JointHead:
+    """Fit the joint view of patients who have both modalities; `standardised` as in `JointHead.evidence`."""
+    weights = _logistic(standardised, classes, n_classes)
+    return JointHead(modalities, weights, class_log_prior(classes, n_classes))
 
 
 def fit_head(
@@ -116,6 +153,10 @@ def neighbour_evidence(shares: Array, log_prior: Array, neighbours: int = NEIGHB
     voters = shares.sum(axis=1, keepdims=True)
     smoothed = np.log((shares + np.exp(log_prior)) / (voters + 1))
     return np.asarray(np.maximum(smoothed, FLOOR) - log_prior)
+
+
+def _ratios(scores: Array, log_prior: Array) -> Array:
+    return np.asarray(np.maximum(log_softmax(scores), FLOOR) - log_prior)
 
 
 def log_softmax(scores: Array) -> Array:

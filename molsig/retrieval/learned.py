@@ -19,7 +19,7 @@ import numpy as np
 from molsig.errors import DamagedError
 from molsig.retrieval.calibration import Quantiles
 from molsig.retrieval.evidence import EvidenceModel
-from molsig.retrieval.heads import Head
+from molsig.retrieval.heads import Head, JointHead
 from molsig.retrieval.numbers import NumberVote
 from molsig.retrieval.stacking import Stack
 from molsig.retrieval.weighted import Weighted
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = "fusion"
-FORMAT = 1
+FORMAT = 2
 NO_LABEL = "weights"
 """File name of what was learned without labels."""
 
@@ -185,7 +185,10 @@ def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, A
         arrays[f"prior.{modality}"] = head.log_prior
     for modality, known in model.unfamiliar.items():
         arrays[f"unfamiliar.{modality}"] = known.values
-    arrays |= {"stack": model.stack.weights, "prior": model.log_prior, "information": model.information}
+    if model.joint is not None:
+        arrays |= {"joint": model.joint.linear.astype(np.float32), "prior-joint": model.joint.log_prior}
+    arrays |= {f"stack.{code}": weights for code, weights in model.stack.weights.items()}
+    arrays |= {"needs": model.stack.needs, "prior": model.log_prior, "information": model.information}
     for code in model.nonconformity:
         arrays[f"nonconformity.{code}"] = model.nonconformity[code].values
     for code in model.strange:
@@ -195,8 +198,7 @@ def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, A
         "heads": {m: {"unit": h.unit, "scale": h.scale} for m, h in model.heads.items()},
         "unfamiliar": {m: one.n for m, one in model.unfamiliar.items()},
         "strange": {str(code): one.n for code, one in model.strange.items()},
-        "gamma": model.stack.gamma,
-        "alpha": model.stack.alpha,
+        "joint": None if model.joint is None else list(model.joint.modalities),
         "calibrated": {str(code): one.n for code, one in model.nonconformity.items()},
         "scores": dict(model.scores),
     }
@@ -219,11 +221,16 @@ def _put_together(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -
             )
             for m, one in told["heads"].items()
         }
+        joint = None
+        if told["joint"] is not None:
+            one, other = told["joint"]
+            joint = JointHead((one, other), arrays["joint"].astype(np.float64), arrays["prior-joint"])
         codes = {int(code): int(n) for code, n in told["calibrated"].items()}
         evidence = EvidenceModel(
             tuple(told["classes"]),
             heads,
-            Stack(arrays["stack"], float(told["gamma"]), float(told["alpha"])),
+            joint,
+            Stack(arrays["needs"], {code: arrays[f"stack.{code}"] for code in range(1, 1 << len(heads))}),
             arrays["prior"],
             arrays["information"],
             {code: Quantiles(n, arrays[f"nonconformity.{code}"]) for code, n in codes.items()},

@@ -1,13 +1,14 @@
-"""How much each view of each modality counts, learned on patients of hospitals the views were not fitted on.
+"""How much to trust each voice: weights per set of assays, learnt on out-of-fold evidence.
 
-A patient's log-probabilities are
+A voice is one view of one modality, or a joint view of several. For a patient with the assays S the log-probability of
+a class is, but for a constant,
 
-    log p(c) = alpha log prior(c) + n^-gamma  sum over present modalities m, views v of  w[m, v] e[m, v, c]  + constant
+    alpha_S log p(class) + sum over the voices v that S can speak with of w_Sv (log p(class | v) - log p(class))
 
-with e the log-likelihood ratios of `molsig.retrieval.heads` and n the number of present modalities. gamma takes back
-what modalities say twice: 0 if they were independent given the class, 1 if they all said the same. The weights minimise
-the mean log-loss over out-of-fold patients with the assays they have, and with a share of them taken away at random, so
-that they hold for every set of assays.
+Modalities repeat what others said, and do so differently in company: miRNA that stands alone deserves other weights
+than miRNA beside RNA. Each set S has weights of its own, at least 0, learnt by maximum likelihood on the patients who
+have at least S, their other assays hidden. They are pulled towards the mean of the weights of the sets that are one
+assay smaller, so that sets few patients have still get sensible ones.
 """
 
 from __future__ import annotations
@@ -17,26 +18,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.retrieval.calibration import class_weights, subset_code
 from molsig.retrieval.heads import log_softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     Array = NDArray[np.float64]
 
-PULL = 1e-3
-"""Strength of a pull of every weight towards an even share."""
+PULL = 5.0
+"""Strength of the pull towards the smaller sets' weights, beside the summed log-loss of the patients."""
+HIGHEST = 3.0
+ALPHA = (0.2, 1.5)
+STEPS = 60
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Fitted weights: (modalities, views), and the two numbers of the formula."""
+    """Fitted weights.
 
-    weights: Array
-    gamma: float
-    alpha: float
+    Attributes
+    ----------
+    needs
+        Assays that each voice needs, as `subset_code`, (voices,).
+    weights
+        By set of assays: weight of each voice, 0 for those it cannot speak with, and last alpha, (voices + 1,).
+    """
+
+    needs: NDArray[np.int64]
+    weights: Mapping[int, Array]
 
     def logits(self, evidence: Array, present: NDArray[np.bool_], log_prior: Array) -> Array:
         """Unnormalised log-probabilities, (n, classes).
@@ -44,86 +56,107 @@ class Stack:
         Parameters
         ----------
         evidence
-            Shape (modalities, n, views, classes); anything where a modality is absent.
+            Log-likelihood ratios, (voices, n, classes); anything finite where a voice is mute.
         present
-            Shape (modalities, n).
+            Which patient has which modality, (modalities, n).
         log_prior
             Shape (classes,).
         """
-        return _discount(present, self.gamma)[:, None] * _weighed(self.weights, evidence, present) + (
-            self.alpha * log_prior
-        )
+        out = np.tile(log_prior, (evidence.shape[1], 1))
+        codes = subset_code(present)
+        for code in np.unique(codes):
+            rows = np.flatnonzero(codes == code)
+            if code:
+                out[rows] = _weighed(self.weights[int(code)], evidence[:, rows], log_prior)
+        return out
 
 
 def fit_stack(
-    evidence: Array, presents: Sequence[NDArray[np.bool_]], classes: NDArray[np.int64], log_prior: Array
+    evidence: Array,
+    present: NDArray[np.bool_],
+    needs: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    log_prior: Array,
+    asked: NDArray[np.bool_] | None = None,
 ) -> Stack:
-    """Fit the weights on out-of-fold evidence.
+    """Fit the weights of every set of assays.
 
     Parameters
     ----------
     evidence
-        Shape (modalities, n, views, classes).
-    presents
-        Sets of assays to learn from, each (modalities, n).
+        Out of fold, (voices, n, classes).
+    present
+        Shape (modalities, n).
+    needs
+        As in `Stack`, (voices,).
     classes
         Right class of each patient, (n,).
+    asked
+        Who teaches, bool (n,); weighted, they stand for all (`class_weights`). All by default.
     """
     from scipy.optimize import minimize
 
-    m, _, v = evidence.shape[:3]
-    start = np.concatenate([np.full(m * v, 1.0 / v), [0.3, 1.0]])
-    bounds = [(0.0, 3.0)] * (m * v) + [(-0.2, 1.2), (0.2, 1.5)]
-    found = minimize(
-        loss_and_gradient,
-        start,
-        args=(evidence, presents, classes, log_prior),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"maxiter": 100},
-    )
-    return Stack(found.x[:-2].reshape(m, v), float(found.x[-2]), float(found.x[-1]))
+    codes = subset_code(present)
+    weights: dict[int, Array] = {}
+    for code in sorted(range(1, 1 << len(present)), key=int.bit_count):
+        voices = np.flatnonzero(needs & ~code == 0)
+        start = _start(code, needs, weights)
+        able = codes & code == code
+        rows = np.flatnonzero(able if asked is None else able & asked)
+        if len(rows):
+            shares = class_weights(
+                classes[able], (np.ones(len(codes), bool) if asked is None else asked)[able], len(log_prior)
+            )
+            some = np.ascontiguousarray(evidence[np.ix_(voices, rows)])
+            found = minimize(
+                loss_and_gradient,
+                start[[*voices, -1]],
+                args=(some, classes[rows], log_prior, start[voices], shares),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[(0.0, HIGHEST)] * len(voices) + [ALPHA],
+                options={"maxiter": STEPS},
+            )
+            start[[*voices, -1]] = found.x
+        weights[code] = start
+    return Stack(needs, weights)
 
 
 def loss_and_gradient(
-    theta: Array,
-    evidence: Array,
-    presents: Sequence[NDArray[np.bool_]],
-    classes: NDArray[np.int64],
-    log_prior: Array,
+    theta: Array, evidence: Array, classes: NDArray[np.int64], log_prior: Array, target: Array, shares: Array
 ) -> tuple[float, Array]:
-    """Mean log-loss of weights, and its gradient; `theta` holds the weights, gamma and alpha."""
-    m, n, v = evidence.shape[:3]
-    weights, gamma, alpha = theta[:-2].reshape(m, v), theta[-2], theta[-1]
-    rows = np.arange(n)
-    pull = theta[:-2] - 1.0 / v
-    total = PULL * float(pull @ pull)
-    gradient = np.concatenate([2 * PULL * pull, [0.0, 0.0]])
-    for present in presents:
-        held = np.maximum(present.sum(axis=0), 1)
-        discount = _discount(present, gamma)
-        weighed = discount[:, None] * _weighed(weights, evidence, present)
-        log_p = log_softmax(weighed + alpha * log_prior)
-        total -= float(log_p[rows, classes].mean()) / len(presents)
-        error = np.exp(log_p)
-        error[rows, classes] -= 1
-        error /= n * len(presents)
-        for modality in range(m):
-            factor = error * (discount * present[modality])[:, None]
-            gradient[modality * v : (modality + 1) * v] += np.einsum("nc,nvc->v", factor, evidence[modality])
-        gradient[-2] -= float((error * weighed).sum(axis=1) @ np.log(held))
-        gradient[-1] += float(error.sum(axis=0) @ log_prior)
-    return total, gradient
+    """Mean log-loss of one set's weights, pulled towards `target`, and its gradient; `theta` ends with alpha.
+
+    `shares` are how many patients each stands for, (n,).
+    """
+    n = float(shares.sum())
+    rows = np.arange(len(classes))
+    log_p = log_softmax(_weighed(theta, evidence, log_prior))
+    pull = theta[:-1] - target
+    loss = (PULL * float(pull @ pull) - float(shares @ log_p[rows, classes])) / n
+    error = np.exp(log_p)
+    error[rows, classes] -= 1
+    error *= shares[:, None]
+    slope = evidence.reshape(len(evidence), -1) @ error.ravel() + 2 * PULL * pull
+    return loss, np.append(slope, float(error.sum(axis=0) @ log_prior)) / n
 
 
-def _weighed(weights: Array, evidence: Array, present: NDArray[np.bool_]) -> Array:
-    total = np.zeros((evidence.shape[1], evidence.shape[3]))
-    for modality in range(len(evidence)):
-        said = np.einsum("v,nvc->nc", weights[modality], evidence[modality])
-        total += np.where(present[modality][:, None], said, 0.0)
-    return total
+def _weighed(weights: Array, evidence: Array, log_prior: Array) -> Array:
+    said = weights[:-1] @ evidence.reshape(len(evidence), -1)
+    return np.asarray(said.reshape(evidence.shape[1:]) + weights[-1] * log_prior)
 
 
-def _discount(present: NDArray[np.bool_], gamma: float) -> Array:
-    return np.asarray(np.maximum(present.sum(axis=0), 1) ** -float(gamma))
+def _start(code: int, needs: NDArray[np.int64], weights: Mapping[int, Array]) -> Array:
+    """Where the weights of a set are pulled to: the mean of the sets one assay smaller; alone, an even share."""
+    smaller = [code & ~(1 << one) for one in range(code.bit_length()) if code >> one & 1]
+    out = np.zeros(len(needs) + 1)
+    out[-1] = 1.0
+    if smaller == [0]:
+        voices = needs == code
+        out[:-1][voices] = 1.0 / max(1, int(voices.sum()))
+        return out
+    for voice, need in enumerate(needs.tolist()):
+        # A joint voice that no smaller set could speak with starts mute.
+        told = [weights[one][voice] for one in smaller if need & ~one == 0]
+        out[voice] = float(np.mean(told)) if told else 0.0
+    return out

@@ -13,9 +13,9 @@ from scipy.optimize import approx_fprime
 
 from molsig.errors import InputError
 from molsig.retrieval import stacking
-from molsig.retrieval.calibration import Quantiles, calibrators, prediction_sets, subset_code
-from molsig.retrieval.evidence import fit_evidence
-from molsig.retrieval.folds import group_folds
+from molsig.retrieval.calibration import Quantiles, calibrators, class_weights, prediction_sets, subset_code
+from molsig.retrieval.evidence_fit import fit_evidence
+from molsig.retrieval.folds import group_folds, tied_to_group
 from molsig.retrieval.fusion import FittedEvidence, WeightedFusion, fit_fused_evidence
 from molsig.retrieval.heads import fit_head, sums_of_items
 from molsig.retrieval.neighbourhood import neighbourhood
@@ -54,7 +54,7 @@ def test_sets_cover_what_they_promise(fitted: FittedEvidence) -> None:
     for error in (0.3, 0.2, 0.1, 0.05):
         sets = fitted.sets(queries, probabilities, error)
         # Learned on four fifths and used with all, a set covers a little more than it promises, never less.
-        assert 1 - error - 0.03 < sets[np.arange(len(target)), target].mean() < 1 - error + 0.12
+        assert 1 - error - 0.03 < sets[np.arange(len(target)), target].mean() < 1 - error + 0.15
         sizes.append(float(sets.sum(axis=1).mean()))
     assert sizes == sorted(sizes)
     assert sizes[-1] < 3, "the sets say nothing"
@@ -105,14 +105,14 @@ def test_a_missing_modality_adds_nothing(fitted: FittedEvidence) -> None:
     nothing = queries.keep(none)
     posterior = np.exp(model.log_posterior(model.evidence(nothing), model.present(nothing)))
     np.testing.assert_allclose(posterior, np.broadcast_to(posterior[:1], posterior.shape))
-    prior = model.stack.alpha * model.log_prior
-    np.testing.assert_allclose(np.log(posterior[0]) - prior, (np.log(posterior[0]) - prior)[0])
+    np.testing.assert_allclose(posterior[0], np.exp(model.log_prior))
 
 
 def test_the_same_seed_learns_the_same() -> None:
     vectors, labels, sites = patients(200, 7)
     first, again = (fit_evidence(vectors, labels, sites, seed=4) for _ in range(2))
-    np.testing.assert_array_equal(first.stack.weights, again.stack.weights)
+    for code, weights in first.stack.weights.items():
+        np.testing.assert_array_equal(weights, again.stack.weights[code])
     assert first.scores == again.scores
 
 
@@ -130,7 +130,7 @@ def test_a_class_that_a_fold_lacks_gets_the_lowest_probability() -> None:
     held = vectors.present["rna"]
     head = fit_head(vectors.vectors["rna"][held], y[held], 3)
     evidence = head.evidence(vectors.vectors["rna"][held]) + head.log_prior
-    assert (evidence[:, :, 2] < evidence[:, :, :2].max(axis=2) - 3).all()
+    assert (evidence[..., 2] < evidence[..., :2].max(axis=-1) - 3).all()
     assert sums_of_items(vectors.vectors["report"][vectors.present["report"]])
     assert not head.unit
 
@@ -139,15 +139,15 @@ def test_a_class_that_a_fold_lacks_gets_the_lowest_probability() -> None:
 @given(seed=st.integers(0, 1000))
 def test_the_gradient_of_the_weights_is_right(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    evidence = rng.normal(0, 1, (2, 9, 3, 4))
-    present = rng.random((2, 9)) < 0.7
+    evidence = rng.normal(0, 1, (5, 9, 4))
     classes, prior = rng.integers(0, 4, 9), np.log(np.array([0.1, 0.2, 0.3, 0.4]))
-    theta = np.concatenate([rng.uniform(0, 1, 6), [0.3, 0.9]])
+    theta, target = np.concatenate([rng.uniform(0, 1, 5), [0.9]]), rng.uniform(0, 1, 5)
+    shares = rng.uniform(0.5, 3, 9)
 
     def loss(x: np.ndarray) -> float:
-        return stacking.loss_and_gradient(x, evidence, [present], classes, prior)[0]
+        return stacking.loss_and_gradient(x, evidence, classes, prior, target, shares)[0]
 
-    gradient = stacking.loss_and_gradient(theta, evidence, [present], classes, prior)[1]
+    gradient = stacking.loss_and_gradient(theta, evidence, classes, prior, target, shares)[1]
     np.testing.assert_allclose(gradient, approx_fprime(theta, loss, 1e-7), atol=1e-4)
 
 
@@ -162,7 +162,7 @@ def test_groups_stay_whole_where_they_can(seed: int, groups: int, folds: int) ->
     for one in np.unique(site):
         mine = classes[site == one][0]
         sizes = np.unique(site[classes == mine], return_counts=True)[1]
-        if len(sizes) >= 3 and sizes.max() <= 0.6 * sizes.sum():
+        if sizes.max() <= 0.6 * sizes.sum():
             assert len(set(fold[site == one])) == 1, "a site is in two folds"
     for one in np.unique(classes):
         if (classes == one).sum() >= 2 * folds and groups >= folds:
@@ -202,10 +202,31 @@ def test_few_calibrators_cannot_promise_much() -> None:
 def test_a_set_of_assays_is_calibrated_by_those_who_have_it() -> None:
     present = np.array([[1] * 300 + [1] * 50, [0] * 300 + [1] * 50], dtype=bool)
     codes = subset_code(present)
-    exact, is_exact = calibrators(1, codes)
-    assert (len(exact), is_exact) == (300, True)
-    more, is_exact = calibrators(3, codes)
-    assert (len(more), is_exact) == (50, False)
+    np.testing.assert_array_equal(calibrators(1, codes), np.arange(300))
+    np.testing.assert_array_equal(calibrators(3, codes), np.arange(300, 350))
+    assert len(calibrators(1, codes, np.arange(350) >= 150)) == 350, "150 that count are too few"
+
+
+def test_patients_stand_for_others_of_their_class() -> None:
+    classes = np.array([0] * 10 + [1] * 4 + [2] * 30)
+    asked = np.ones(44, dtype=bool)
+    asked[[0, 1, 2, 3, 4, 10]] = False
+    asked[15:] = False
+    shares = class_weights(classes, asked, 3)
+    np.testing.assert_allclose(shares, [2] * 5 + [4 / 3] * 3 + [10], err_msg="30 are at most 10")
+    weighted = Quantiles.of(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.0, 2.0]))
+    assert weighted.share_below(np.array([1.5]))[0] == pytest.approx(0.5, abs=0.002)
+    assert weighted.n == 2, "four patients' worth, but of few"
+
+
+def test_who_is_tied_to_a_hospital() -> None:
+    classes = np.array([0] * 10 + [1] * 10)
+    sites = np.array(["a"] * 7 + ["b"] * 3 + ["c", "d"] * 4 + ["", ""])
+    tied = tied_to_group(classes, sites)
+    np.testing.assert_array_equal(np.flatnonzero(tied), np.arange(7))
+    fold = group_folds(classes, sites, 2, 0)
+    assert len(set(fold[7:10])) == 1, "the smaller hospital is held out as a whole"
+    assert len(set(fold[:7])) == 2, "the large one is dealt out"
 
 
 def test_weights_without_labels_need_shared_patients() -> None:
