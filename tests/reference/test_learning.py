@@ -16,6 +16,7 @@ from molsig.ingest.cohort import Cohort
 from molsig.reference import Reference
 from molsig.reference.learning import learned_for
 from molsig.retrieval.learned import load, load_all, path_of
+from molsig.retrieval.shelf import Shelf
 from molsig.simulate import simulate_cohort
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def test_a_flipped_bit_is_noticed_and_passed_over(mine: Path, place: float) -> N
 def test_what_was_learned_on_other_encoders_is_not_used(mine: Path, cohort_files: SimulatedCohort) -> None:
     reference = Reference.open(mine)
     reference.ingest(rna=cohort_files.rna, new_encoders="rna", seed=5, epochs=1)
-    found, notes = learned_for(reference._store, ["cancer_type"], "auto")
+    found, notes = learned_for(reference._store, Shelf(reference.path), ["cancer_type"], "auto")
     assert found is None
     assert "of other encoders" in notes[0]
     answer = reference.query(reference._store.patient_ids()[0], vote="cancer_type")
