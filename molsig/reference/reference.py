@@ -385,7 +385,8 @@ class Reference:
         folds, seed
             Folds of each scheme; same seed, same figures.
         how
-            ``meters``, ``missing``, ``depth``, ``left_out``, ``draws``: see `molsig.evaluate.stored.evaluate_stored`.
+            ``meters``, ``missing``, ``depth``, ``left_out``, ``draws``, ``workers``: see
+            `molsig.evaluate.stored.evaluate_stored`.
 
         Raises
         ------
