@@ -45,6 +45,10 @@ def evaluate(
     ] = 1000,
     draws: Annotated[int, typer.Option("--draws", min=1, help="Bootstrap resamples of each interval.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same folds and figures.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Processes that share the work; one per processor, 4 at most."),
+    ] = None,
     json: options.Json = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write a page (.html) or all figures (.json).")
@@ -66,6 +70,7 @@ def evaluate(
             meters=meter or (),
             depth=depth or None,
             draws=draws,
+            workers=workers,
             seed=seed,
             progress=progress,
         )

@@ -91,8 +91,7 @@ def query(
         check_target(output)
     if patient and (genes or samples or vector_ids or vector_encoder or reduce or matrix_scale or exclude_self):
         raise UsageError("--genes, --samples, --vector-..., --matrix-scale, --reduce and --exclude-self go with files")
-    if patient:
-        keep_pandas_out()
+    keep_pandas_out()
     stored = Reference.open(reference)
     how: dict[str, Any] = {
         "k": k,

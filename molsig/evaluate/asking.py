@@ -14,7 +14,7 @@ from molsig.evaluate.metrics import average_precision
 from molsig.retrieval.method import Selective
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,11 +28,24 @@ BLOCK = 512
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """All that one method said under one scheme: its answers by share of missing assays, strangeness by fold."""
+    """All that one method said of some folds: its answers by share of missing assays, strangeness by fold.
+
+    `findable` tells who of the cohort it could have found, (n,).
+    """
 
     said: Mapping[float, Answers]
     strange: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]
     findable: NDArray[np.bool_]
+
+    @staticmethod
+    def together(folds: Sequence[Heard]) -> Heard:
+        """What was heard of several folds as one."""
+        shares = dict.fromkeys(share for one in folds for share in one.said)
+        return Heard(
+            {share: Answers.together([one.said[share] for one in folds if share in one.said]) for share in shares},
+            tuple(told for one in folds for told in one.strange),
+            np.all([one.findable for one in folds], axis=0),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,17 +78,13 @@ class Questions:
     def fit(self, method: Method, stored: NDArray[np.int64]) -> Fitted:
         return method.fit(self.vectors.take(stored), self.labels[stored], self.groups[stored])
 
-    def hear(self, method: Method, fold: NDArray[np.int64], done: Callable[[], None]) -> Heard:
-        """Ask a method about the patients of every fold; `done` is called after each."""
-        said: dict[float, list[Answers]] = defaultdict(list)
-        strange = []
+    def hear(self, method: Method, fold: NDArray[np.int64], one: int) -> Heard:
+        """Ask a method about the patients of one fold."""
         findable = np.ones(len(fold), dtype=bool)
-        for one in range(self.how.folds):
-            for share, answers in self.ask(method, fold, one, findable):
-                said[share].append(answers)
-            if self.left_out:
-                strange.append(self.strangeness(method, fold, one))
-            done()
+        said: dict[float, list[Answers]] = defaultdict(list)
+        for share, answers in self.ask(method, fold, one, findable):
+            said[share].append(answers)
+        strange = (self.strangeness(method, fold, one),) if self.left_out else ()
         return Heard({share: Answers.together(some) for share, some in said.items()}, strange, findable)
 
     def blocks(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.retrieval.folds import joined, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def leave_groups_out(
         There are fewer units than folds.
     """
     kind = np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1]
-    unit = _joined(_codes(groups, alone=""), patients)
+    unit = joined(numbered(groups, alone=""), patients)
     n_units, n_labels = int(unit.max(initial=-1)) + 1, int(kind.max(initial=-1)) + 1
     _check(n_folds, n_units, "groups")
     counts = np.zeros((n_units, n_labels))
@@ -92,7 +93,7 @@ def random_folds(
     in `leave_groups_out`.
     """
     kind = np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1]
-    unit = np.arange(len(kind)) if patients is None else _codes(patients)
+    unit = np.arange(len(kind)) if patients is None else numbered(patients)
     n_units = int(unit.max(initial=-1)) + 1
     _check(n_folds, n_units, "patients")
     first = np.full(n_units, len(kind))
@@ -110,31 +111,3 @@ def _check(n_folds: int, n_units: int, what: str) -> None:
         raise UsageError(f"{n_folds} folds: at least 2 are needed, one to ask about and one to answer from")
     if n_units < n_folds:
         raise UsageError(f"{n_units} {what} cannot fill {n_folds} folds: ask for fewer folds")
-
-
-def _codes(names: Sequence[str] | NDArray[np.str_], alone: str | None = None) -> NDArray[np.int64]:
-    """Number the distinct names from 0; each row named `alone` gets a number of its own."""
-    _, codes = np.unique(np.asarray(names, dtype=str), return_inverse=True)
-    codes = codes.astype(np.int64)
-    if alone is not None:
-        single = np.asarray(names, dtype=str) == alone
-        codes[single] = codes.max(initial=0) + 1 + np.arange(single.sum())
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
-
-
-def _joined(groups: NDArray[np.int64], patients: Sequence[str] | None) -> NDArray[np.int64]:
-    """Groups that share a patient, directly or over others, become one."""
-    if patients is None:
-        return groups
-    people = _codes(patients)
-    joined = groups
-    while True:
-        # The least group of each patient's rows, then the least of each group's rows, until nothing moves.
-        least = np.full(people.max(initial=-1) + 1, len(groups))
-        np.minimum.at(least, people, joined)
-        lowest = np.full(groups.max(initial=-1) + 1, len(groups))
-        np.minimum.at(lowest, groups, least[people])
-        moved = lowest[groups]
-        if np.array_equal(moved, joined):
-            return np.unique(joined, return_inverse=True)[1].astype(np.int64)
-        joined = moved

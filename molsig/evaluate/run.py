@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
-from molsig.evaluate.asking import Questions
+from molsig.evaluate.asking import Heard, Questions
 from molsig.evaluate.bootstrap import DRAWS, LEVEL
 from molsig.evaluate.compare import Outcomes, compare
 from molsig.evaluate.figures import part_of
@@ -18,6 +17,7 @@ from molsig.evaluate.folds import leave_groups_out, random_folds
 from molsig.evaluate.leaks import assay_sets, leak_meter
 from molsig.evaluate.report import HELD_OUT, RANDOM, CohortFacts, Evaluation, Leaks, Settings
 from molsig.evaluate.strangers import known_from_unknown, labels_to_leave_out
+from molsig.evaluate.workers import each, workers_for
 from molsig.retrieval.patient_vectors import drop_assays
 from molsig.types import silent
 
@@ -72,6 +72,7 @@ def evaluate(
     errors: Sequence[float] = ERRORS,
     left_out: int | Sequence[str] = LEFT_OUT,
     draws: int = DRAWS,
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Ask every method about every labelled patient, with whole groups held out and with random folds.
@@ -97,6 +98,9 @@ def evaluate(
         fold, or which; 0 for none.
     draws
         Resamples of an interval.
+    workers
+        Processes that share the work, each with memory for a fold; by default one per processor up to `MOST` where the
+        cohort is large (`molsig.evaluate.workers`). They change no figure.
     progress
         Called with the folds done.
 
@@ -138,30 +142,46 @@ def evaluate(
     comparisons: list[Comparison] = []
     unknown: list[Unknown] = []
     leaks: list[Leaks] = []
-    done = itertools.count(1)
-    total = len(schemes) * len(methods) * folds
-    for scheme, fold in schemes.items():
-        outcomes: dict[float, dict[str, Outcomes]] = {share: {} for share in how.missing}
-        for method in methods:
-            heard = run.hear(method, fold, lambda: progress("evaluating", next(done), total))
-            for share, said in heard.said.items():
-                parts.append(part_of(scheme, method.name, share, said, run.names, how))
-                outcomes[share][method.name] = Outcomes.of(said, len(run.names))
-            if told := known_from_unknown(scheme, method.name, heard.strange, run.left_out, how):
-                unknown.append(told)
-            if near := heard.said.get(0.0):
+    workers = workers or workers_for(len(kept))
+    for number, (scheme, fold) in enumerate(schemes.items()):
+        done = number * len(methods) * folds
+        questions = [(run, method, fold, one) for method in methods for one in range(folds)]
+        of_folds = []
+        for one_heard in each(Questions.hear, questions, workers):
+            of_folds.append(one_heard)
+            progress("evaluating", done + len(of_folds), len(schemes) * len(questions))
+        heard = {
+            method.name: Heard.together(of_folds[place * folds : (place + 1) * folds])
+            for place, method in enumerate(methods)
+        }
+        del of_folds
+        figures = [
+            (scheme, name, share, said, run.names, how)
+            for name, told in heard.items()
+            for share, said in told.said.items()
+        ]
+        parts += each(part_of, figures, workers)
+        for name, told in heard.items():
+            if found := known_from_unknown(scheme, name, told.strange, run.left_out, how):
+                unknown.append(found)
+            if near := told.said.get(0.0):
                 meters = (
                     leak_meter(
-                        *(name, values, labels, near.rows, near.neighbours, fold),
-                        findable=heard.findable,
+                        *(column, values, labels, near.rows, near.neighbours, fold),
+                        findable=told.findable,
                         seed=seed,
                         draws=draws,
                     )
-                    for name, values in (columns | {"assays": assays}).items()
+                    for column, values in (columns | {"assays": assays}).items()
                 )
-                leaks.append(Leaks(scheme, method.name, tuple(meter for meter in meters if meter is not None)))
+                leaks.append(Leaks(scheme, name, tuple(meter for meter in meters if meter is not None)))
         for share in how.missing:
-            comparisons += compare(scheme, share, outcomes[share], how)
+            outcomes = {
+                name: Outcomes.of(told.said[share], len(run.names))
+                for name, told in heard.items()
+                if share in told.said
+            }
+            comparisons += compare(scheme, share, outcomes, how)
     return Evaluation(
         settings=how,
         cohort=CohortFacts(

@@ -49,6 +49,7 @@ def evaluate_stored(
     depth: int | None = DEPTH,
     left_out: int | Sequence[str] = LEFT_OUT,
     draws: int = DRAWS,
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Ask every method about every stored patient with a label.
@@ -65,7 +66,7 @@ def evaluate_stored(
         Methods: fusions, or single modalities; all by default.
     meters
         Columns that neighbours should not tell, beside the group, the set of assays and `METERED`.
-    folds, seed, missing, depth, left_out, draws, progress
+    folds, seed, missing, depth, left_out, draws, workers, progress
         As in `molsig.evaluate.run.evaluate`.
 
     Raises
@@ -102,6 +103,7 @@ def evaluate_stored(
         depth=depth,
         left_out=left_out,
         draws=draws,
+        workers=workers,
         progress=progress,
     )
     return replace(found, notes=(ENCODERS_NOTE, *found.notes))

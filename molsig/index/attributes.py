@@ -90,13 +90,7 @@ def read_for(
     connection: duckdb.DuckDBPyConnection, patients: Sequence[str], wanted: Sequence[str] | None = None
 ) -> pa.Table:
     """Return `patient` and columns of `patients` in their order; null where nothing is known."""
-    stored = {folded(name): name for name in _stored(connection)}
-    unknown = [name for name in wanted or () if folded(name) not in stored and folded(name) != "patient"]
-    if unknown:
-        known = list(stored.values())
-        told = ", ".join(f"{name!r}{near(name, known)}" for name in unknown)
-        raise UsageError(f"no patient column {told}; known: {', '.join(known) or 'none'}")
-    names = list(stored.values()) if wanted is None else [stored[folded(n)] for n in wanted if folded(n) != "patient"]
+    names = names_of(list(_stored(connection)), wanted)
     chosen = "".join(f", a.{quoted(name)} AS {quoted(name)}" for name in names)
     asked = pa.table({"place": pa.array(range(len(patients)), pa.int64()), "patient": pa.array(patients, pa.string())})
     connection.register("asked", asked)
@@ -108,6 +102,22 @@ def read_for(
         return found.to_arrow_table()
     finally:
         connection.unregister("asked")
+
+
+def names_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
+    """Return the columns `wanted` as they are stored, without `patient`; all that are known by default.
+
+    Raises
+    ------
+    UsageError
+        A column does not exist.
+    """
+    stored = {folded(name): name for name in known}
+    unknown = [name for name in wanted or () if folded(name) not in stored and folded(name) != "patient"]
+    if unknown:
+        told = ", ".join(f"{name!r}{near(name, list(known))}" for name in unknown)
+        raise UsageError(f"no patient column {told}; known: {', '.join(known) or 'none'}")
+    return list(known) if wanted is None else [stored[folded(n)] for n in wanted if folded(n) != "patient"]
 
 
 def check_table(table: pa.Table) -> pa.Table:

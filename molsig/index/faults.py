@@ -23,6 +23,8 @@ Steps, in the order an ingest meets them::
     compact.after       it is in place, the indexes are not built yet
     migrate.before      a migration is applied, COMMIT is next
     migrate.after       it is committed, the next one has not begun
+    fusion.write        what was learned is about to be written under a temporary name
+    fusion.rename       it is written and fsynced, not renamed yet
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ STEPS = (
     "compact.after",
     "migrate.before",
     "migrate.after",
+    "fusion.write",
+    "fusion.rename",
 )
 
 _seen: dict[str, int] = {}

@@ -7,7 +7,6 @@ ordered by patient id. Rows newer than the index are searched exactly and merged
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,12 +21,12 @@ from molsig.index.generations import unusable
 from molsig.index.manifest import folder_of, read_manifest
 from molsig.index.near import near
 from molsig.index.scoring import best_rows, directions
+from molsig.index.stamp import database_stamp
 from molsig.index.view import StaleViewError, load_view
 from molsig.types import SUM_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -47,9 +46,6 @@ LEAST_RECALL = 0.99
 
 MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
-
-# A file's time stamp tells of a later change only once the clock has moved on from it.
-_CLOCK_GRAIN_NS = 50_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +178,7 @@ class Searcher:
             raise UsageError(f"k is {k}, at least 1 is needed")
         wanted = directions(queries)
         while True:
-            view = self._view(space)
+            view = self.view(space)
             mask = view.allowed(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
                 return self._search(space, view, wanted, k, mask, method)
@@ -246,10 +242,23 @@ class Searcher:
             return _Plan("no index", (f"{error}: exact search used",))
         return _Plan("asked for" if method == "hnsw" else f"{rows:,} rows in play", (), info, graph)
 
-    def _view(self, space: str) -> SpaceView:
-        """Return the space as it is now; the database is opened only if its file has changed."""
+    def held(self, space: str) -> SpaceView | None:
+        """Return the space as it is now if that needs no reading, else None."""
         with self._lock:
-            now = _stamp(self._store.database)
+            now = database_stamp(self._store.database)
+            stamp, view = self._views.get(space, (None, None))
+            return view if now is not None and stamp == now else None
+
+    def view(self, space: str) -> SpaceView:
+        """Return the space as it is now; the database is opened only if its file has changed.
+
+        Raises
+        ------
+        UsageError
+            No such space.
+        """
+        with self._lock:
+            now = database_stamp(self._store.database)
             stamp, view = self._views.get(space, (None, None))
             if view is not None and now is not None and stamp == now:
                 return view
@@ -288,17 +297,3 @@ def _hits(view: SpaceView, candidates: Candidates, k: int) -> tuple[RowHit, ...]
         RowHit(row["patient"], row["sample"], row["item"], float(score), row["id"])
         for row, score in zip(rows, best.scores, strict=True)
     )
-
-
-def _stamp(database: Path) -> object:
-    """Return what changes whenever the database does; None while a further change might not show."""
-    told = []
-    for path in (database, database.with_name(f"{database.name}.wal")):
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            continue
-        if time.time_ns() - found.st_mtime_ns < _CLOCK_GRAIN_NS:
-            return None
-        told.append((found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-    return tuple(told)

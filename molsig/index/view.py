@@ -82,6 +82,19 @@ class SpaceView:
             mask = of_kind if mask is None else mask & of_kind
         return None if mask is None or mask.all() else mask
 
+    def positions_of(self, patients: Collection[str]) -> NDArray[np.int64]:
+        """Return the positions of all rows of some patients, ascending."""
+        order, starts = self._by_patient
+        codes = self._codes_of(patients)
+        parts = [order[starts[code] : starts[code + 1]] for code in codes]
+        return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+    @cached_property
+    def _by_patient(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions ordered by patient, and where in that order each patient's begin, with the end."""
+        order = np.argsort(self.codes, kind="stable")
+        return order, np.searchsorted(self.codes[order], np.arange(len(self.patients) + 1))
+
     @cached_property
     def _code_of(self) -> dict[str, int]:
         return {patient: code for code, patient in enumerate(self.patients.to_pylist())}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from molsig.index.writer import Writer
     from molsig.ingest.cohort import Cohort
     from molsig.ingest.genes import GeneMap
+    from molsig.reference.encoder_shelf import EncoderShelf
     from molsig.types import PatientTable, Records
 
 
@@ -100,22 +101,30 @@ def _with_place(choice: ModelChoice, modality: str, place: str | None) -> ModelC
 
 
 def load_encoders(
-    store: Store, modalities: Iterable[str], device: str, choice: ModelChoice | None = None
+    store: Store,
+    modalities: Iterable[str],
+    device: str,
+    choice: ModelChoice | None = None,
+    shelf: EncoderShelf | None = None,
 ) -> dict[str, Encoder]:
-    """Load the encoder in use of each of `modalities` that has one with weights; each file's hash is checked."""
+    """Load the encoder in use of each of `modalities` that has one with weights; each file's hash is checked.
+
+    From the `shelf` where one was loaded before and its files are as they were.
+    """
     wanted = set(modalities)
     entered = [row for row in store.encoders() if row.modality in wanted and row.files_sha256]
     if not entered:
         return {}
-    from molsig.encoders.encoder import load_encoder
+    from molsig.reference.encoder_shelf import EncoderShelf
 
+    shelf = shelf or EncoderShelf()
     active = {space.space for space in store.spaces() if space.active}
     chosen = {row.modality: row for row in entered}
     # One that was entered but whose first vectors are not committed yet has no active space.
     chosen |= {row.modality: row for row in entered if row.space in active}
     places = model_places(store)
     return {
-        modality: load_encoder(
+        modality: shelf.load(
             store.encoders_dir / row.space,
             device=device,
             sha256=row.files_sha256,

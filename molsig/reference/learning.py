@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.store import Store
+    from molsig.retrieval.shelf import Shelf
     from molsig.types import Progress
 
 LABEL = "cancer_type"
@@ -113,7 +114,9 @@ def learn_if_due(store: Store, *, seed: int, progress: Progress) -> tuple[bool, 
     return True, ()
 
 
-def learned_for(store: Store, votes: Sequence[str], fusion: str) -> tuple[Learned | None, tuple[str, ...]]:
+def learned_for(
+    store: Store, shelf: Shelf, votes: Sequence[str], fusion: str
+) -> tuple[Learned | None, tuple[str, ...]]:
     """What was learned that suits a query, and what the user should know of it.
 
     The first voted column that something was learned for, else `LABEL`, else any, else weights without a label. What
@@ -121,7 +124,7 @@ def learned_for(store: Store, votes: Sequence[str], fusion: str) -> tuple[Learne
     """
     if fusion in ("sum", "single"):
         return None, ()
-    held, damaged = load_all(store.path)
+    held, damaged = shelf.all()
     notes = [f"{said}. Answered without it" for said in damaged]
     if not held:
         return None, tuple(notes)

@@ -2,49 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from molsig.errors import NotFoundError, UsageError
+import numpy as np
+
+from molsig.errors import InputError, NotFoundError, UsageError
+from molsig.index.arrays import integers_to_arrow
 from molsig.retrieval.route import TUMOUR_KINDS, Query, check_kind
+from molsig.types import DIM, SUM_SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from molsig.encoders.choice import ModelChoice
+    from molsig.index.search import Searcher
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
+    from molsig.reference.encoder_shelf import EncoderShelf
     from molsig.types import Encoded, Progress
 
 
-def stored_queries(store: Store, patients: Sequence[str], modalities: Sequence[str] | None, kind: str) -> list[Query]:
+def stored_queries(
+    store: Store,
+    patients: Sequence[str],
+    modalities: Sequence[str] | None,
+    kind: str,
+    searcher: Searcher | None = None,
+) -> list[Query]:
     """Queries made of what is stored of each patient, who is left out of their own answer.
 
     A patient is asked about by their tumour samples; by their normal ones if they have no other, or if `kind` is
-    ``normal``. Any other `kind` chooses what is searched, not what is asked.
+    ``normal``. Any other `kind` chooses what is searched, not what is asked. Spaces that the `searcher` has at hand are
+    not read again.
     """
     check_kind(kind)
     spaces = store.spaces()
     known = {info.modality for info in spaces}
-    # A reference whose encoder was replaced keeps the old vectors too; only those in use are asked about.
-    in_use = {info.space for info in spaces if info.active}
     for modality in modalities or ():
         if modality not in known:
             raise UsageError(f"--modality {modality}: nothing of it is stored; there are {', '.join(sorted(known))}")
-    table, vectors = store.embeddings_of(patients)
+    # A reference whose encoder was replaced keeps the old vectors too; only those in use are asked about.
+    active = {info.space: info.modality for info in spaces if info.active and info.space != SUM_SPACE}
+    at_hand = None if searcher is None else _at_hand(searcher, active, patients)
+    if at_hand is None:
+        table, vectors = store.embeddings_of(patients)
+        held = table.to_pylist()
+    else:
+        held, vectors = at_hand
     rows: dict[str, list[int]] = {}
-    held = table.to_pylist()
     for number, row in enumerate(held):
-        if row["space"] in in_use:
+        if row["space"] in active:
             rows.setdefault(row["patient"], []).append(number)
     return [_stored_query(patient, held, rows.get(patient, []), vectors, modalities, kind) for patient in patients]
 
 
+def _at_hand(
+    searcher: Searcher, active: Mapping[str, str], patients: Sequence[str]
+) -> tuple[list[dict[str, Any]], NDArray[np.float32]] | None:
+    """Rows by id and vectors of patients from what the searcher holds; None if it lacks a space or a patient."""
+    held: list[dict[str, Any]] = []
+    parts = []
+    for space, modality in active.items():
+        view = searcher.held(space)
+        if view is None:
+            return None
+        positions = view.positions_of(set(patients))
+        said = {"space": space, "modality": modality}
+        held += [row | said for row in view.rows.take(integers_to_arrow(positions)).to_pylist()]
+        parts.append(view.vectors.take(positions))
+    if not set(patients) <= {row["patient"] for row in held}:
+        return None
+    order = sorted(range(len(held)), key=lambda number: held[number]["id"])
+    return [held[number] for number in order], np.concatenate(parts)[order]
+
+
 def _stored_query(
     patient: str,
-    held: list[dict[str, str]],
+    held: list[dict[str, Any]],
     rows: list[int],
     vectors: NDArray[np.float32],
     modalities: Sequence[str] | None,
@@ -71,6 +107,30 @@ def _stored_query(
     )
 
 
+def vector_query(store: Store, name: str, vectors: Mapping[str, NDArray[np.float32]]) -> Query:
+    """A query made of vectors that are encoded already, each taken for one of its modality's space in use.
+
+    Raises
+    ------
+    UsageError
+        A modality is not stored, or none is given.
+    InputError
+        A vector is not finite or not 768 long.
+    """
+    spaces = {info.modality: info.space for info in store.spaces() if info.active and info.space != SUM_SPACE}
+    if not vectors:
+        raise UsageError("no vector is given; name at least one modality")
+    given: dict[str, NDArray[np.float32]] = {}
+    for modality, block in vectors.items():
+        if modality not in spaces:
+            raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
+        rows = np.atleast_2d(np.asarray(block, dtype=np.float32))
+        if rows.ndim != 2 or rows.shape[1] != DIM or not len(rows) or not np.isfinite(rows).all():
+            raise InputError(f"{modality}: vectors of shape {np.shape(block)}; finite ones of (n, {DIM}) are needed")
+        given[modality] = rows
+    return Query(name=name, vectors=given, spaces={modality: spaces[modality] for modality in given})
+
+
 def file_queries(
     store: Store,
     cohort: Cohort,
@@ -81,6 +141,7 @@ def file_queries(
     device: str,
     choice: ModelChoice,
     progress: Progress,
+    shelf: EncoderShelf | None = None,
 ) -> list[Query]:
     """Queries made of the samples in some files.
 
@@ -97,7 +158,7 @@ def file_queries(
     if not records:
         raise UsageError("no file to query with: name one of --rna, --mutations, --mirna, --matrix, --vectors")
     unique_modalities(records)
-    encoders = load_encoders(store, [one.modality for one in sources], device, choice)
+    encoders = load_encoders(store, [one.modality for one in sources], device, choice, shelf)
     encoded: list[Encoded] = []
     for one in records:
         if isinstance(one, PatientTable):

@@ -11,7 +11,7 @@ from molsig.errors import UsageError
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -39,10 +39,17 @@ class Reference:
     """
 
     def __init__(self, store: Store) -> None:
+        from molsig.index.remembered import remembered
         from molsig.index.search import Searcher
+        from molsig.reference.encoder_shelf import EncoderShelf
+        from molsig.retrieval.memory import PatientMemory
+        from molsig.retrieval.shelf import Shelf
 
-        self._store = store
-        self._searcher = Searcher(store)
+        self._store = remembered(store)
+        self._searcher = Searcher(self._store)
+        self._shelf = Shelf(store.path)
+        self._encoders = EncoderShelf()
+        self._memory = PatientMemory(self._store, self._searcher)
 
     @classmethod
     def create(cls, path: str | Path) -> Reference:
@@ -196,7 +203,7 @@ class Reference:
         """
         from molsig.reference.querying import stored_queries
 
-        queries = stored_queries(self._store, _names(patients) or (), _names(modality), kind)
+        queries = stored_queries(self._store, _names(patients) or (), _names(modality), kind, self._searcher)
         return self._find(
             queries, k=k, where=where, votes=_names(vote) or (), fusion=fusion, kind=kind, method=method, error=error
         )
@@ -240,17 +247,76 @@ class Reference:
             device=device,
             choice=choice or ModelChoice(),
             progress=progress,
+            shelf=self._encoders,
         )
         return self._find(
             queries, k=k, where=where, votes=_names(vote) or (), fusion=fusion, kind=kind, method=method, error=error
         )
 
+    def query_vectors(
+        self,
+        vectors: Mapping[str, NDArray[np.float32]],
+        *,
+        name: str = "new",
+        k: int = 10,
+        where: str | None = None,
+        vote: str | Iterable[str] = (),
+        fusion: str = "auto",
+        kind: str = "auto",
+        method: str = "auto",
+        error: float = 0.1,
+    ) -> Answer:
+        """Stored patients like a new one whose vectors are known already; options as in `query_many`.
+
+        Parameters
+        ----------
+        vectors
+            By modality: float32 (768,) or (n, 768), made by the encoder of this reference that is in use for it.
+        name
+            What the answer is headed with.
+
+        Raises
+        ------
+        UsageError
+            A modality is not stored.
+        InputError
+            A vector is not finite or not 768 long.
+        """
+        from molsig.reference.querying import vector_query
+
+        query = vector_query(self._store, name, vectors)
+        return self._find(
+            [query], k=k, where=where, votes=_names(vote) or (), fusion=fusion, kind=kind, method=method, error=error
+        )[0]
+
+    def warm(self, vote: str | Iterable[str] = ()) -> bool:
+        """Read what fused queries need into memory now rather than by the second one.
+
+        Returns
+        -------
+        bool
+            Whether something has been learned and what patients say of it is held; False where it does not fit.
+        """
+        from molsig.reference.learning import learned_for
+
+        learned, _ = learned_for(self._store, self._shelf, _names(vote) or (), "auto")
+        return learned is not None and self._memory.warm(learned)
+
     def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
         from molsig.reference.learning import learned_for
         from molsig.retrieval.find import find
 
-        learned, notes = learned_for(self._store, votes, fusion)
-        answers = find(self._store, self._searcher, queries, votes=votes, fusion=fusion, learned=learned, **how)
+        learned, notes = learned_for(self._store, self._shelf, votes, fusion)
+        answers = find(
+            self._store,
+            self._searcher,
+            queries,
+            votes=votes,
+            fusion=fusion,
+            learned=learned,
+            memory=self._memory,
+            **how,
+        )
         return [replace(one, notes=(*one.notes, *notes)) for one in answers] if notes else answers
 
     def learn(
@@ -319,7 +385,8 @@ class Reference:
         folds, seed
             Folds of each scheme; same seed, same figures.
         how
-            ``meters``, ``missing``, ``depth``, ``left_out``, ``draws``: see `molsig.evaluate.stored.evaluate_stored`.
+            ``meters``, ``missing``, ``depth``, ``left_out``, ``draws``, ``workers``: see
+            `molsig.evaluate.stored.evaluate_stored`.
 
         Raises
         ------

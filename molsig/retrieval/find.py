@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.retrieval.fused import Fused
     from molsig.retrieval.learned import Learned
+    from molsig.retrieval.memory import PatientMemory
     from molsig.retrieval.route import Query
     from molsig.types import Call
 
@@ -47,6 +48,7 @@ def find(
     kind: str = "auto",
     method: str = "auto",
     learned: Learned | None = None,
+    memory: PatientMemory | None = None,
     error: float = ERROR,
 ) -> list[Answer]:
     """Answer each query with its `k` nearest stored patients.
@@ -54,7 +56,7 @@ def find(
     Queries that go to the same space are searched in one batch. A query of one modality is compared in that modality's
     own space; one of several is summed and compared with the patients' summed aggregates (the study's aggregation,
     doi 10.1101/2025.05.14.653900). Where something has been `learned` of how to fuse, it is used instead: evidence for
-    a label, or weights.
+    a label, or weights; what stored patients say by it is kept in `memory` between calls.
 
     Raises
     ------
@@ -103,6 +105,7 @@ def find(
                 kinds=kinds or TUMOUR_KINDS,
                 evidence=chosen == "evidence",
                 method=method,
+                memory=memory,
             )
             found |= {p: _Found.of(one, chosen, kinds) for p, one in zip(positions, fused, strict=True)}
             continue
@@ -125,7 +128,8 @@ def find(
     numbers = {row["patient"]: row for row in store.attributes(sorted(voters), numeric).to_pylist()} if numeric else {}
     attributes = {row.pop("patient"): row for row in store.attributes(patients).to_pylist()}
     spaces = sorted({space for query in queries for space in query.spaces.values()})
-    asked = _Asked(columns, numeric, learned, error, attributes, numbers, Neighbours(store, spaces, patients))
+    neighbours = Neighbours(store, searcher, spaces, patients)
+    asked = _Asked(columns, numeric, learned, error, attributes, numbers, neighbours)
     return [_answer(query, found[position], asked) for position, query in enumerate(queries)]
 
 

@@ -8,7 +8,7 @@ left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy as np
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.fusion import WITHIN
 from molsig.retrieval.heads import NEIGHBOURS
+from molsig.retrieval.memory import PatientMemory, one_by_one
 from molsig.retrieval.neighbourhood import STRANGE_AFTER
-from molsig.retrieval.patient_vectors import PatientVectors, some_patient_vectors
+from molsig.retrieval.patient_vectors import PatientVectors
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -29,12 +30,18 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.retrieval.evidence import EvidenceModel
     from molsig.retrieval.learned import Learned
+    from molsig.retrieval.memory import Sayings
     from molsig.retrieval.route import Query
 
     Array = NDArray[np.float64]
 
 CANDIDATES = 200
 """Patients that each modality proposes for a query."""
+
+_LEAST = 1e-9
+"""Added to probabilities before their logarithm is taken."""
+_DIGITS = 9
+"""What is told is rounded to these, which hides how many patients were worked out together."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,7 @@ def fused_search(
     kinds: tuple[str, ...],
     evidence: bool,
     method: str = "auto",
+    memory: PatientMemory | None = None,
 ) -> list[Fused]:
     """Find the `k` best patients of each query.
 
@@ -98,6 +106,8 @@ def fused_search(
         Kinds of samples that propose patients.
     evidence
         Whether to score by evidence (which `learned` then holds) or by weights alone.
+    memory
+        What stored patients say, as far as it is known from earlier queries.
     """
     model = learned.evidence if evidence else None
     asked = _vectors_of(queries, learned.spaces)
@@ -115,47 +125,96 @@ def fused_search(
         if allowed is not None:
             bound = searcher.search(space, targets, CANDIDATES + spare, patients=allowed, kinds=kinds, method=method)
         for place, row in enumerate(rows.tolist()):
-            own = queries[row].exclude
-            near[modality][row] = [(hit.patient, hit.score) for hit in free.hits[place] if hit.patient not in own]
-            proposed[row] |= {hit.patient for hit in bound.hits[place]} - set(own)
+            left_out = set(queries[row].exclude)
+            near[modality][row] = [(h.patient, h.score) for h in free.hits[place] if h.patient not in left_out]
+            proposed[row] |= {hit.patient for hit in bound.hits[place]} - left_out
             results[row].append(bound)
     everyone = sorted(set().union(*proposed))
-    stored = some_patient_vectors(store, everyone, learned.spaces) if everyone else None
-    posterior: Array | None = None
-    strange: Array | None = None
-    nats: dict[str, Array] = {}
-    same = np.zeros((len(queries), 0))
-    if model is not None:
-        posterior, strange, alone = _judged(store, model, asked, near, learned.label or "")
-        if stored is not None:
-            theirs = model.evidence(stored)
-            same = posterior @ np.exp(model.log_posterior(theirs, model.present(stored))).T
-            nats = _nats(model, alone, asked, theirs, stored)
-    cosines = np.zeros((len(queries), 0))
-    if stored is not None:
-        cosines = (learned.weighted.fused(asked) @ learned.weighted.fused(stored).T).astype(np.float64)
-    patients = () if stored is None else stored.patients
-    column_of = {patient: i for i, patient in enumerate(patients)}
-    scores = cosines if model is None else np.log(same + 1e-9) + WITHIN * cosines
+    memory = memory or PatientMemory(store, searcher)
+    sayings = memory.sayings(learned, everyone, evidence=evidence)
+    judged = None if model is None else _judged(store, model, asked, near, learned.label or "")
+    directions = learned.weighted.fused(asked)
+    row_of = {patient: row for row, patient in enumerate(sayings.patients)}
     found = []
     for row in range(len(queries)):
-        columns: list[int] = sorted(column_of[patient] for patient in proposed[row] if patient in column_of)
-        best = sorted(columns, key=lambda column: -scores[row, column])[:k]
-        hits = tuple(
-            FusedHit(
-                patients[column],
-                float(scores[row, column]),
-                None if model is None else float(same[row, column]),
-                {m: float(by[row, column]) for m, by in nats.items() if not np.isnan(by[row, column])},
-            )
-            for column in best
-        )
-        how_strange = None if strange is None or np.isnan(strange[row]) else float(strange[row])
-        present = np.zeros(0, bool) if model is None else model.present(asked)[:, row]
-        own_posterior = None if posterior is None else posterior[row]
-        alike = tuple(patients[column] for column in sorted(columns, key=lambda column: -cosines[row, column]))
-        found.append(Fused(hits, own_posterior, how_strange, present, alike, tuple(results[row]), len(columns)))
+        own = np.array(sorted(row_of[patient] for patient in proposed[row] if patient in row_of), dtype=np.int64)
+        stored = sayings.take(own)
+        hits, alike = _ranked(stored, directions[row], None if judged is None else judged.of(row), k)
+        if judged is None:
+            found.append(Fused(hits, None, None, np.zeros(0, bool), alike, tuple(results[row]), len(own)))
+            continue
+        strange = None if np.isnan(judged.strange[row]) else float(judged.strange[row])
+        present = judged.present[:, row]
+        found.append(Fused(hits, judged.posterior[row], strange, present, alike, tuple(results[row]), len(own)))
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """What was made of queries.
+
+    Attributes
+    ----------
+    modalities
+        Those of the evidence.
+    posterior
+        Probability of each class, (queries, classes).
+    strange
+        Share of stored patients who are less strange, (queries,).
+    present
+        Which of the modalities each query has, (modalities, queries).
+    alone
+        The posterior by each modality on its own, (modalities, queries, classes).
+    chance
+        Log-probability that two patients are of the same class by chance.
+    """
+
+    modalities: tuple[str, ...]
+    posterior: Array
+    strange: Array
+    present: NDArray[np.bool_]
+    alone: Array
+    chance: float
+
+    def of(self, row: int) -> _Judged:
+        """One query, its axis kept."""
+        one = slice(row, row + 1)
+        return replace(
+            self,
+            posterior=self.posterior[one],
+            strange=self.strange[one],
+            present=self.present[:, one],
+            alone=self.alone[:, one],
+        )
+
+
+def _ranked(
+    stored: Sayings, direction: NDArray[np.float32], judged: _Judged | None, k: int
+) -> tuple[tuple[FusedHit, ...], tuple[str, ...]]:
+    """The best `k` of the candidates of one query, and all of them, nearest by the weighted fusion first."""
+    # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
+    cosines = np.einsum("nd,d->n", stored.fused, direction).astype(np.float64)
+    alike = tuple(stored.patients[row] for row in np.argsort(-cosines, kind="stable").tolist())
+    if judged is None:
+        best = np.argsort(-cosines, kind="stable")[:k].tolist()
+        return tuple(FusedHit(stored.patients[row], float(cosines[row]), None, {}) for row in best), alike
+    same = (stored.posterior * judged.posterior).sum(axis=1)
+    scores = np.round(np.log(same + _LEAST) + WITHIN * cosines, _DIGITS)
+    top = np.argsort(-scores, kind="stable")[:k]
+    # By modality: log p(same class) - log p(same class by chance), where both have it.
+    by_modality = (stored.alone[:, top] * judged.alone).sum(axis=2)
+    nats = np.round(np.log(by_modality + _LEAST) - judged.chance, _DIGITS)
+    shared = stored.present[:, top] & judged.present
+    hits = tuple(
+        FusedHit(
+            stored.patients[row],
+            float(scores[row]),
+            round(float(same[row]), _DIGITS),
+            {m: float(nats[i, place]) for i, m in enumerate(judged.modalities) if shared[i, place]},
+        )
+        for place, row in enumerate(top.tolist())
+    )
+    return hits, alike
 
 
 def _vectors_of(queries: Sequence[Query], spaces: Mapping[str, str]) -> PatientVectors:
@@ -176,8 +235,8 @@ def _judged(
     asked: PatientVectors,
     near: Mapping[str, Sequence[Sequence[tuple[str, float]]]],
     label: str,
-) -> tuple[Array, Array, Array]:
-    """Posterior, strangeness and evidence of the queries."""
+) -> _Judged:
+    """What the model makes of the queries and of who is near them."""
     n = len(asked)
     named = sorted({patient for rows in near.values() for row in rows for patient, _ in row})
     labels = dict(zip(named, store.attributes(named, [label])[label].to_pylist(), strict=True)) if named else {}
@@ -194,22 +253,11 @@ def _judged(
                 nearness[modality][row] = np.mean([score for _, score in hits[:STRANGE_AFTER]])
     present = model.present(asked)
     evidence = model.evidence(asked, counts)
-    posterior = np.exp(model.log_posterior(evidence, present))
-    return posterior, model.strangeness(nearness, present), evidence
-
-
-def _nats(
-    model: EvidenceModel, asked: Array, queries: PatientVectors, theirs: Array, stored: PatientVectors
-) -> dict[str, Array]:
-    """By modality: log p(same class) - log p(same class by chance), (queries, candidates); NaN where not shared."""
-    chance = float(np.log(np.square(np.exp(model.log_prior)).sum()))
-    out = {}
-    for place, modality in enumerate(model.modalities):
-        left, right = queries.present[modality], stored.present[modality]
-        alone = np.zeros((len(model.modalities), 1), dtype=bool)
-        alone[place] = True
-        ours = np.exp(model.log_posterior(asked, np.broadcast_to(alone, (len(alone), len(queries)))))
-        held = np.exp(model.log_posterior(theirs, np.broadcast_to(alone, (len(alone), len(stored)))))
-        said = np.log(ours @ held.T + 1e-9) - chance
-        out[modality] = np.where(left[:, None] & right[None], said, np.nan)
-    return out
+    return _Judged(
+        model.modalities,
+        np.exp(model.log_posterior(evidence, present)),
+        model.strangeness(nearness, present),
+        present,
+        one_by_one(model, evidence),
+        float(np.log(np.square(np.exp(model.log_prior)).sum())),
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import DamagedError
+from molsig.index.whole_file import write_whole
 from molsig.retrieval.calibration import Quantiles
 from molsig.retrieval.evidence import EvidenceModel
 from molsig.retrieval.heads import Head, JointHead
@@ -81,7 +81,7 @@ def path_of(reference: Path, label: str | None) -> Path:
 
 
 def save(learned: Learned, reference: Path) -> Path:
-    """Write it into the reference's folder, in one step."""
+    """Write it into the reference's folder, in one step; `OSError` if it cannot be, and nothing has changed."""
     from safetensors.numpy import save as tensors_bytes
 
     arrays, card = _taken_apart(learned)
@@ -89,17 +89,7 @@ def save(learned: Learned, reference: Path) -> Path:
     # One entry, since several come in any order and the same content would not be the same file.
     data = tensors_bytes(arrays, metadata={"molsig": f"{_digest(arrays, text)} {text}"})
     path = path_of(reference, learned.label)
-    path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+    write_whole(path, data, step="fusion")
     return path
 
 

@@ -6,18 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from molsig.errors import UsageError
-from molsig.index.arrays import integers_to_arrow
+from molsig.index.arrays import booleans, integers, integers_to_arrow
 from molsig.types import DIM, SUM_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.store import Store
+
+_AT_A_TIME = 4096
+"""Patients whose vectors are summed at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,19 +137,18 @@ def load_patient_vectors(store: Store, modalities: Sequence[str] | None = None) 
     for modality in wanted:
         rows = store.rows(spaces[modality])
         _, block = store.vectors(spaces[modality])
-        found[modality] = _summed(patients, rows, block)
-    return _of(patients, found)
+        found[modality] = summed(patients, rows, block)
+    return patients_with(patients, found)
 
 
 def some_patient_vectors(store: Store, patients: Sequence[str], spaces: Mapping[str, str]) -> PatientVectors:
     """The same of some patients, in some modalities and their spaces; patients without any of it are left out."""
     rows, block = store.embeddings_of(patients)
-    of = np.array(rows["space"].to_pylist(), dtype=object)
     found = {}
     for modality, space in spaces.items():
-        chosen = np.flatnonzero(of == space)
-        found[modality] = _summed(patients, rows.take(integers_to_arrow(chosen)), block[chosen])
-    return _of(patients, found)
+        chosen = np.flatnonzero(booleans(pc.equal(rows["space"], space)))
+        found[modality] = summed(patients, rows.take(integers_to_arrow(chosen)), block[chosen])
+    return patients_with(patients, found)
 
 
 def spaces_in_use(store: Store) -> dict[str, str]:
@@ -153,19 +156,44 @@ def spaces_in_use(store: Store) -> dict[str, str]:
     return {one.modality: one.space for one in store.spaces() if one.active and one.space != SUM_SPACE}
 
 
-def _summed(
+def summed(
     patients: Sequence[str], rows: pa.Table, block: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    place = {patient: i for i, patient in enumerate(patients)}
-    kinds = np.array(rows["kind"].to_pylist(), dtype=object)
-    of = np.array([place[patient] for patient in rows["patient"].to_pylist()], dtype=np.int64)
-    counted = kinds != "normal"
-    total = np.zeros((len(patients), DIM))
-    np.add.at(total, of[counted], block[counted])
-    return total.astype(np.float32), np.bincount(of[counted], minlength=len(patients)) > 0
+    """Sum the vectors that patients have in one space, normal samples left out.
+
+    Parameters
+    ----------
+    patients
+        Ids, all of those in `rows` among them.
+    rows
+        Columns ``patient`` and ``kind``.
+    block
+        Their vectors, (rows, 768).
+
+    Returns
+    -------
+    sums, present
+        float32 (patients, 768), summed in float64 in the order of `rows`, and who has any, (patients,).
+    """
+    counted = np.flatnonzero(booleans(pc.not_equal(rows["kind"], "normal")))
+    of = integers(pc.index_in(rows["patient"], value_set=pa.array(patients, pa.string())))[counted]
+    order = np.argsort(of, kind="stable")
+    found, starts = np.unique(of[order], return_index=True)
+    total = np.zeros((len(patients), DIM), dtype=np.float32)
+    # A long space is summed in parts, so that its float64 copy does not stand in memory as a whole.
+    for first in range(0, len(found), _AT_A_TIME):
+        some = slice(first, first + _AT_A_TIME)
+        end = starts[first + _AT_A_TIME] if first + _AT_A_TIME < len(found) else len(order)
+        terms = block[counted[order[starts[first] : end]]].astype(np.float64)
+        total[found[some]] = np.add.reduceat(terms, starts[some] - starts[first], axis=0)
+    present = np.zeros(len(patients), dtype=bool)
+    present[found] = True
+    return total, present
 
 
-def _of(patients: Sequence[str], found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]) -> PatientVectors:
+def patients_with(
+    patients: Sequence[str], found: Mapping[str, tuple[NDArray[np.float32], NDArray[np.bool_]]]
+) -> PatientVectors:
     held = np.zeros(len(patients), dtype=bool)
     for _, present in found.values():
         held |= present

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.retrieval.folds import numbered
 from molsig.retrieval.neighbourhood import unit
 from molsig.retrieval.patient_vectors import nearest_rows
 
@@ -76,8 +77,7 @@ class Plain:
         stored = np.flatnonzero(present)
         fitted = FittedPlain(self, tuple(classes.tolist()), unit[stored], stored, codes)
         # A patient without a group is compared with everybody but themselves.
-        alone = np.where(groups == "", np.char.add("\0", np.array(gallery.patients)), groups)
-        group = np.unique(alone, return_inverse=True)[1]
+        group = numbered(groups, alone="")
         misfits = np.empty(len(asked))
         for start in range(0, len(asked), BLOCK):
             rows = asked[start : start + BLOCK]

@@ -17,6 +17,7 @@ from crash_cohort import SPACES, Batch
 from molsig.index import schema
 from molsig.index.store import Store
 from molsig.index.verify import verify
+from molsig.reference import Reference
 
 
 def acknowledge(log: Path, line: str) -> None:
@@ -100,12 +101,18 @@ def add_migrations() -> None:
     schema.MIGRATIONS = {**schema.MIGRATIONS, newest + 1: with_length, newest + 2: with_kinds}
 
 
+def learn(path: Path, log: Path, first: int, last: int) -> None:
+    """Learn how to weigh the modalities, and write it down."""
+    Reference.open(path).learn(labelled=False)
+    acknowledge(log, "learned")
+
+
 def check(path: Path, log: Path, first: int, last: int) -> None:
     """Print what verify finds, as JSON."""
     print(json.dumps([[check.name, check.ok, check.detail] for check in verify(Store.open(path))]))
 
 
-ACTIONS = {action.__name__: action for action in (ingest, columns, index, forget, create, migrate, check)}
+ACTIONS = {action.__name__: action for action in (ingest, columns, index, forget, create, migrate, learn, check)}
 
 
 def main() -> int:

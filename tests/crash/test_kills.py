@@ -19,6 +19,7 @@ from molsig.index import faults, schema
 from molsig.index.hnsw import load
 from molsig.index.manifest import folder_of, read_manifest
 from molsig.index.store import Store
+from molsig.retrieval.learned import load_all
 
 RANDOM_KILLS = 200
 STEP_KILLS = 20
@@ -35,6 +36,7 @@ ACTION_OF = {
     "forget": "forget",
     "compact": "forget",
     "migrate": "migrate",
+    "fusion": "learn",
 }
 
 
@@ -108,10 +110,15 @@ def kill_at(step: str, template: Path, folder: Path, kills: int) -> int:
             hold(Store.open(path), log)
             if action == "forget":
                 after_forget(path, log, Batch(number))
+            if action == "learn":
+                assert load_all(path)[1] == [], "what was learned is torn"
     if action not in ("create", "migrate"):
         assert finish(start("ingest", path, log, 0, STORED + tried + 1)) == 0
         hold(Store.open(path), log)
         clean(Store.open(path))
+    if action == "learn":
+        assert finish(start("learn", path, log)) == 0
+        assert [file.name for file in (path / "fusion").iterdir()] == ["weights.safetensors"], "a leftover"
     shutil.rmtree(folder)
     return tried
 
@@ -173,7 +180,7 @@ def test_a_few_kills_at_random_times(tmp_path: Path) -> None:
     kill_at_random(tmp_path, 4, longest=0.5)
 
 
-@pytest.mark.parametrize("step", ["commit.rows", "manifest.rename", "forget.after", "migrate.before"])
+@pytest.mark.parametrize("step", ["commit.rows", "manifest.rename", "forget.after", "migrate.before", "fusion.rename"])
 def test_a_kill_at_a_named_step(step: str, template: Path, tmp_path: Path) -> None:
     kill_at(step, template, tmp_path / step, 1)
 

@@ -286,3 +286,8 @@ def test_labels_take_turns_to_be_left_out() -> None:
     assert all(len(set(three)) == 3 for three in drawn)
     assert labels_to_leave_out(labels, ["few"], 5, seed=0) == (("few",),) * 5
     assert labels_to_leave_out(labels[:40], 1, 5, seed=0) == ()
+
+
+def test_it_does_not_matter_how_many_processes_share_the_work(patients: Cohort) -> None:
+    alone, shared = (run(patients, missing=(0.0, 0.4), left_out=1, folds=3, workers=n) for n in (1, 2))
+    assert shared == alone

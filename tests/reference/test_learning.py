@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from molsig.errors import DamagedError, UsageError
+from molsig.index.whole_file import write_whole
 from molsig.ingest.cohort import Cohort
 from molsig.reference import Reference
 from molsig.reference.learning import learned_for
 from molsig.retrieval.learned import load, load_all, path_of
+from molsig.retrieval.shelf import Shelf
 from molsig.simulate import simulate_cohort
 
 if TYPE_CHECKING:
@@ -130,7 +137,7 @@ def test_a_flipped_bit_is_noticed_and_passed_over(mine: Path, place: float) -> N
 def test_what_was_learned_on_other_encoders_is_not_used(mine: Path, cohort_files: SimulatedCohort) -> None:
     reference = Reference.open(mine)
     reference.ingest(rna=cohort_files.rna, new_encoders="rna", seed=5, epochs=1)
-    found, notes = learned_for(reference._store, ["cancer_type"], "auto")
+    found, notes = learned_for(reference._store, Shelf(reference.path), ["cancer_type"], "auto")
     assert found is None
     assert "of other encoders" in notes[0]
     answer = reference.query(reference._store.patient_ids()[0], vote="cancer_type")
@@ -226,3 +233,69 @@ def test_an_error_rate_lies_between_0_and_1(learned: Path, error: float) -> None
     reference = Reference.open(learned)
     with pytest.raises(UsageError, match="error rate"):
         reference.query(reference._store.patient_ids()[0], vote="cancer_type", error=error)
+
+
+def test_a_full_disk_leaves_what_was_learned_and_the_same_command_finishes(mine: Path) -> None:
+    reference = Reference.open(mine)
+    patient = reference._store.patient_ids()[3]
+    before, answer = path_of(mine, "cancer_type").read_bytes(), reference.query(patient, vote="cancer_type").to_dict()
+    command = [sys.executable, "-m", "molsig", "learn", str(mine), "--seed", "5"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert done.returncode == 4, done.stderr
+    assert "disk is full" in done.stderr
+    assert path_of(mine, "cancer_type").name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert {file.name: file.read_bytes() for file in (mine / "fusion").iterdir()} == {
+        path_of(mine, "cancer_type").name: before
+    }
+    assert Reference.open(mine).query(patient, vote="cancer_type").to_dict() == answer
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert load(mine, "cancer_type").seed == 5
+    assert all(check.ok for check in Reference.open(mine).verify())
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("step", ["fusion.write", "fusion.rename", "learning"])
+def test_a_learn_that_is_killed_leaves_what_was_learned_or_nothing(mine: Path, step: str, first: bool) -> None:
+    path = path_of(mine, "cancer_type")
+    if first:
+        path.unlink()
+    before = None if first else path.read_bytes()
+    command = [sys.executable, "-m", "molsig", "learn", str(mine), "--seed", "5"]
+    fault = {} if step == "learning" else {"MOLSIG_FAULT": step}
+    child = subprocess.Popen(
+        command, env={**os.environ, **fault}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if step == "learning":
+        time.sleep(1.5)
+        child.kill()
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == -signal.SIGKILL, said
+    left = [file for file in (mine / "fusion").iterdir() if file != path]
+    assert bool(left) == (step != "learning"), "the kill was meant to leave an unfinished file"
+    assert (path.read_bytes() if path.exists() else None) == before
+    reference = Reference.open(mine)
+    answer = reference.query(reference._store.patient_ids()[3], vote="cancer_type")
+    assert answer.plan.fusion == ("sum" if first else "evidence")
+    assert all(check.ok for check in reference.verify())
+    reference.learn()
+    assert [file.name for file in (mine / "fusion").iterdir()] == [path.name], "a leftover is still there"
+    assert load(mine, "cancer_type").seed == 0
+
+
+def test_a_file_that_another_learn_is_writing_is_let_be(tmp_path: Path) -> None:
+    folder = tmp_path / "fusion"
+    folder.mkdir()
+    (folder / ".a.safetensors.77-dead").write_bytes(b"torn")
+    with (folder / ".a.safetensors.78-alive").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        write_whole(folder / "a.safetensors", b"whole", step="fusion")
+    assert sorted(one.name for one in folder.iterdir()) == [".a.safetensors.78-alive", "a.safetensors"]
+    assert (folder / "a.safetensors").read_bytes() == b"whole"

@@ -1,0 +1,36 @@
+"""The same function for many arguments, in this process or shared out to some others.
+
+Folds, methods and figures do not depend on each other and each has a seed of its own, so the results are the same
+whoever computes them. Processes, since fitting spends much of its time in Python and threads would take turns.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    T = TypeVar("T")
+
+MOST = 4
+"""Processes at most, unless more are asked for: each holds a fold's gallery, about 1 GB for 10,000 patients."""
+WORTH = 2_000
+"""Patients below which starting processes takes longer than they save."""
+
+
+def workers_for(patients: int) -> int:
+    """How many processes share an evaluation of so many patients."""
+    return min(MOST, len(os.sched_getaffinity(0))) if patients >= WORTH else 1
+
+
+def each(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:
+    """Results in the order of the arguments, each as soon as it and those before it are there."""
+    if workers == 1:
+        yield from (function(*some) for some in arguments)
+        return
+    from joblib import Parallel, delayed
+
+    # Large arrays go to the others as memory maps, and BLAS threads are shared out among them.
+    yield from Parallel(n_jobs=workers, return_as="generator")(delayed(function)(*some) for some in arguments)

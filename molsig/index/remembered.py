@@ -1,0 +1,107 @@
+"""A store for one query after another: the small tables that each of them needs are read once per state of the file.
+
+Opening DuckDB takes some 20 ms, which a query has not got several times over. What is held is given out as long as the
+database's file is the one it was read from, so a commit by any process is seen by the next query.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import pyarrow as pa
+
+from molsig.index import attributes
+from molsig.index.connection import first
+from molsig.index.manifest import MANIFEST
+from molsig.index.stamp import database_stamp, file_stamp
+from molsig.index.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from molsig.index.reads import EncoderRow, SpaceInfo
+
+    T = TypeVar("T")
+
+HELD_CELLS = 2_000_000
+"""Patients times columns up to which the patient columns are held (some tens of megabytes); longer ones are read for
+the patients that are asked for."""
+
+
+class RememberedStore(Store):
+    """The same answers as a `Store`, with less reading. Threads may share it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._lock = threading.Lock()
+        self._seen: tuple[object, ...] | None = None
+        self._known: dict[object, object] = {}
+
+    def spaces(self) -> list[SpaceInfo]:
+        """As `Store.spaces`; the manifests of generations, which are files of their own, are watched too."""
+        manifests = file_stamp(sorted(self.index_dir.glob(f"*/{MANIFEST}")))
+        return super().spaces() if manifests is None else list(self._once(("spaces", manifests), super().spaces))
+
+    def columns(self) -> dict[str, str]:
+        """As `Store.columns`."""
+        return dict(self._once("columns", super().columns))
+
+    def patient_ids(self) -> list[str]:
+        """As `Store.patient_ids`."""
+        return list(self._once("patients", super().patient_ids))
+
+    def select_patients(self, where: str | None = None) -> list[str]:
+        """As `Store.select_patients`."""
+        return self.patient_ids() if where is None else super().select_patients(where)
+
+    def encoders(self) -> list[EncoderRow]:
+        """As `Store.encoders`."""
+        return list(self._once("encoders", super().encoders))
+
+    def genes(self) -> pa.Table | None:
+        """As `Store.genes`."""
+        return self._once("genes", super().genes)
+
+    def attributes(self, patients: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """As `Store.attributes`."""
+        held = self._once("attributes", self._all_attributes)
+        if held is None:
+            return super().attributes(patients, columns)
+        table, row_of = held
+        names = attributes.names_of([name for name in table.column_names if name != "patient"], columns)
+        rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
+        found = {name: table[name].take(rows) for name in names}
+        return pa.table({"patient": pa.array(patients, pa.string())} | found)
+
+    def _all_attributes(self) -> tuple[pa.Table, dict[str, int]] | None:
+        """All patient columns and the row of each patient; None where they are too many."""
+        with self.reading() as connection:
+            names = list(attributes.columns(connection))
+            rows = first(connection, "SELECT count(*) FROM patients")
+            if rows is None or rows[0] * (len(names) + 1) > HELD_CELLS:
+                return None
+            table = attributes.read(connection, names).combine_chunks()
+        return table, {patient: row for row, patient in enumerate(table["patient"].to_pylist())}
+
+    def _once(self, what: object, read: Callable[[], T]) -> T:
+        """What was read of this state of the database, else what `read` gives now."""
+        now = database_stamp(self.database)
+        with self._lock:
+            if now is None or now != self._seen:
+                self._known.clear()
+                self._seen = now
+            if what in self._known:
+                return cast("T", self._known[what])
+        found = read()
+        with self._lock:
+            # Kept only if the file is still the one it was before the reading.
+            if now is not None and now == self._seen and now == database_stamp(self.database):
+                self._known[what] = found
+        return found
+
+
+def remembered(store: Store) -> RememberedStore:
+    """Return a store of the same reference that remembers."""
+    return store if isinstance(store, RememberedStore) else RememberedStore(store.path)

@@ -1,0 +1,35 @@
+"""Whether files are still what they were when they were read: cheap to ask before every query."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# A file's time stamp tells of a later change only once the clock has moved on from it.
+_CLOCK_GRAIN_NS = 50_000_000
+
+
+def file_stamp(paths: Iterable[Path]) -> tuple[object, ...] | None:
+    """Return what changes whenever one of some files does; None while a further change might not show.
+
+    A file that is not there counts as such.
+    """
+    told: list[object] = []
+    for path in paths:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        if time.time_ns() - found.st_mtime_ns < _CLOCK_GRAIN_NS:
+            return None
+        told.append((path.name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return tuple(told)
+
+
+def database_stamp(database: Path) -> tuple[object, ...] | None:
+    """Return the stamp of a DuckDB file and its log."""
+    return file_stamp((database, database.with_name(f"{database.name}.wal")))
