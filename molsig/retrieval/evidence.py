@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.retrieval.calibration import Quantiles
+    from molsig.retrieval.familiarity import Familiarity
     from molsig.retrieval.heads import Head, JointHead
     from molsig.retrieval.patient_vectors import PatientVectors
     from molsig.retrieval.stacking import Stack
@@ -47,11 +48,8 @@ class EvidenceModel:
         Nats that each modality alone tells of the class on average, (modalities,), at least 0.
     nonconformity
         By set of assays (`subset_code`).
-    unfamiliar
-        By modality: how far patients are from their nearest ones, 1 - mean cosine. Modalities whose vectors are sums of
-        many items (`Head.unit`) are not in it: they have no neighbours' view either.
-    strange
-        By set of assays: the fused strangeness.
+    familiarity
+        How strange patients are.
     scores
         Out-of-fold accuracy and such, for the card.
     """
@@ -63,14 +61,18 @@ class EvidenceModel:
     log_prior: Array
     information: Array
     nonconformity: Mapping[int, Quantiles]
-    unfamiliar: Mapping[str, Quantiles]
-    strange: Mapping[int, Quantiles]
+    familiarity: Familiarity
     scores: Mapping[str, float]
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Modalities that give evidence."""
         return tuple(self.heads)
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Modalities in which a patient's neighbours speak: those whose vectors are not sums of many items."""
+        return tuple(self.familiarity.unfamiliar)
 
     def present(self, vectors: PatientVectors) -> NDArray[np.bool_]:
         """Which patient has which modality, (modalities, n)."""
@@ -92,7 +94,7 @@ class EvidenceModel:
             if len(held):
                 first = place * len(VIEWS)
                 out[first : first + 2, held] = head.evidence(vectors.vectors[modality][held])
-                if counts is not None and modality in self.unfamiliar:
+                if counts is not None and modality in self.familiarity.unfamiliar:
                     out[first + 2, held] = neighbour_evidence(counts[modality][held], head.log_prior)
         if self.joint is not None:
             places = [self.modalities.index(one) for one in self.joint.modalities]
@@ -109,23 +111,16 @@ class EvidenceModel:
         """Conformal prediction sets at an error rate, bool (n, classes)."""
         return prediction_sets(probabilities, subset_code(present), self.nonconformity, error)
 
-    def strangeness(self, nearness: Mapping[str, Array], present: NDArray[np.bool_]) -> Array:
-        """Share of stored patients who are less strange than each patient, (n,); 1 is the strangest.
-
-        NaN for a patient none of whose modalities can tell.
+    def strangeness(self, nearness: Mapping[str, Array], present: NDArray[np.bool_], log_posterior: Array) -> Array:
+        """Share of stored patients with the same assays who are less strange than each one, (n,); 1 is strangest.
 
         Parameters
         ----------
         nearness
-            By modality of `unfamiliar`: mean cosine of the nearest stored patients, (n,).
+            By modality of `compared`: mean cosine of the nearest stored patients, (n,).
         """
-        raw = fused_strangeness(self.modalities, nearness, present, self.unfamiliar, self.information)
-        out = np.full(len(raw), np.nan)
-        for code in np.unique(codes := subset_code(present)):
-            rows = (codes == code) & ~np.isnan(raw)
-            if int(code) in self.strange:
-                out[rows] = self.strange[int(code)].share_below(raw[rows])
-        return out
+        less_far = self.familiarity.share_less_far(self.modalities, self.information, nearness, present)
+        return self.familiarity.strangeness(less_far, log_posterior, present)
 
 
 def voices_of(modalities: int, joint: bool, n: int, classes: int) -> Array:
@@ -138,23 +133,3 @@ def side_by_side(
 ) -> Array:
     """Standardised vectors of several modalities, side by side, (rows, 768 a modality)."""
     return np.concatenate([heads[m].standardised(vectors.vectors[m][rows]) for m in modalities], axis=1)
-
-
-def fused_strangeness(
-    modalities: Sequence[str],
-    nearness: Mapping[str, Array],
-    present: NDArray[np.bool_],
-    unfamiliar: Mapping[str, Quantiles],
-    information: Array,
-) -> Array:
-    """Mean over the present modalities of the share of patients that are less far off, weighed by information, (n,).
-
-    NaN where none of the present modalities is in `unfamiliar`.
-    """
-    total, weight = np.zeros(present.shape[1]), np.zeros(present.shape[1])
-    for place, modality in enumerate(modalities):
-        if modality in unfamiliar:
-            says = max(float(information[place]), 1e-6) * present[place]
-            total += says * unfamiliar[modality].share_below(1 - nearness[modality])
-            weight += says
-    return np.asarray(np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan))

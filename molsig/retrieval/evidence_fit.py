@@ -1,40 +1,35 @@
 """Learn the evidence for a label.
 
 All that is learnt about weights and errors is learnt out of fold: on patients whose submitting site the heads did not
-see. The errors that calibrate conformal sets come from weights that did not see the patient either.
+see. The errors that calibrate conformal sets come from weights that did not see the patient either. Patients whose
+class cannot be told without their own hospital teach heads but no weights: they would make everything look easier than
+it is. The others stand for them, class by class.
 """
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.errors import InputError
 from molsig.retrieval.calibration import Quantiles, calibrators, class_weights, subset_code
-from molsig.retrieval.evidence import EvidenceModel, fused_strangeness, side_by_side, voices_of
+from molsig.retrieval.evidence import EvidenceModel
+from molsig.retrieval.familiarity import Familiarity, far_off, signs, weigh_signs
 from molsig.retrieval.folds import group_folds, tied_to_group
-from molsig.retrieval.heads import (
-    NEIGHBOURS,
-    VIEWS,
-    class_log_prior,
-    fit_head,
-    fit_joint_head,
-    log_softmax,
-    neighbour_evidence,
-)
-from molsig.retrieval.neighbourhood import neighbourhood
+from molsig.retrieval.heads import VIEWS, class_log_prior, log_softmax
+from molsig.retrieval.out_of_fold import ask_out_of_fold
 from molsig.retrieval.stacking import fit_stack
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from molsig.retrieval.heads import Head, JointHead
+    from molsig.retrieval.out_of_fold import Answers, OutOfFold
     from molsig.retrieval.patient_vectors import PatientVectors
+    from molsig.retrieval.stacking import Stack
     from molsig.types import Progress
 
     Array = NDArray[np.float64]
@@ -44,8 +39,6 @@ FEWEST_OF_A_CLASS = 5
 """Patients below which a class is not learnt: they could not be in every fold."""
 FEWEST_OF_A_MODALITY = 50
 """Labelled patients below which a modality gives no evidence."""
-FEWEST_OF_A_PAIR = 200
-"""Labelled patients with both modalities below which they have no joint view."""
 FEWEST_FAIR = 200
 """Patients whose hospital can be held out below which weights and errors are learnt on all."""
 MOST_MODALITIES = 8
@@ -91,160 +84,149 @@ def fit_evidence(
     known = known.only(modalities)
     some = np.flatnonzero(known.matrix_present().any(axis=1))
     known, y, rows = known.take(some), y[some], rows[some]
-    fold = group_folds(y, None if groups is None else groups[rows], FOLDS, seed)
-    n_classes = len(classes)
-    evidence = voices_of(len(modalities), True, len(y), n_classes)
-    nearness: dict[str, Array] = {}
-    heads: dict[str, list[Head]] = {}
-    steps = len(modalities) + 2
-    for place, modality in enumerate(modalities):
-        progress(f"learn {modality}", place, steps)
-        voices = evidence[place * len(VIEWS) : (place + 1) * len(VIEWS)]
-        heads[modality], near = _one_modality(known, modality, y, fold, n_classes, voices)
-        if near is not None:
-            nearness[modality] = near
-    progress("learn pairs", len(modalities), steps)
-    pair = _pair(known, modalities, evidence[:: len(VIEWS)], y)
-    joint = None if pair is None else _two_modalities(known, pair, heads, y, fold, n_classes, evidence[-1])
-    if joint is None:
-        evidence = evidence[:-1]
-    progress("learn weights", len(modalities) + 1, steps)
-    own = {modality: of_folds[-1] for modality, of_folds in heads.items()}
-    # Patients whose class cannot be told without their own hospital would make everything look easier than it is.
-    fair = np.ones(len(y), dtype=bool) if groups is None else ~tied_to_group(y, groups[rows])
+    sites = None if groups is None else groups[rows]
+    fold = group_folds(y, sites, FOLDS, seed)
+    found = ask_out_of_fold(known, y, fold, len(classes), progress)
+    fair = np.ones(len(y), dtype=bool) if sites is None else ~tied_to_group(y, sites)
     if fair.sum() < FEWEST_FAIR:
         fair[:] = True
-    names_of = tuple(str(one) for one in classes)
-    found = _calibrated(names_of, own, joint, evidence, known, y, fold, fair, nearness)
-    progress("learn weights", steps, steps)
-    return found
+    progress("learn weights", len(modalities) + 1, len(modalities) + 2)
+    model = _weighed(tuple(str(one) for one in classes), found, known, y, fold, fair)
+    progress("learn weights", len(modalities) + 2, len(modalities) + 2)
+    return model
 
 
-def _one_modality(
-    known: PatientVectors,
-    modality: str,
-    y: NDArray[np.int64],
-    fold: NDArray[np.int64],
-    n_classes: int,
-    voices: Array,
-) -> tuple[list[Head], Array | None]:
-    """Heads of the folds and, last, of all; how near patients are to others. Fills `voices`, (views, n, classes)."""
-    block, held = known.vectors[modality], known.present[modality]
-    final = fit_head(block[held], y[held], n_classes)
-    near = None if final.unit else np.full(len(y), -1.0)
-    heads = []
-    for one in range(FOLDS):
-        taught, asked = np.flatnonzero(held & (fold != one)), np.flatnonzero(held & (fold == one))
-        if not len(taught):
-            heads.append(final)
-            continue
-        head = fit_head(block[taught], y[taught], n_classes, unit=final.unit)
-        heads.append(head)
-        voices[:2, asked] = head.evidence(block[asked])
-        if near is not None:
-            counts, near[asked] = neighbourhood(block[asked], block[taught], y[taught], n_classes, NEIGHBOURS)
-            voices[2, asked] = neighbour_evidence(counts, head.log_prior)
-    return [*heads, final], near
-
-
-def _pair(known: PatientVectors, modalities: list[str], linear: Array, y: NDArray[np.int64]) -> tuple[str, str] | None:
-    """The two modalities that most is to be gained from together: what they tell, times the patients who have both."""
-    rows = np.arange(len(y))
-    tells = {m: max(0.0, float(linear[i, rows, y][known.present[m]].mean())) for i, m in enumerate(modalities)}
-    worth: dict[tuple[str, str], float] = {}
-    for one, other in combinations(modalities, 2):
-        both = int((known.present[one] & known.present[other]).sum())
-        if both >= FEWEST_OF_A_PAIR:
-            worth[one, other] = both * (tells[one] + tells[other])
-    return max(worth, key=worth.__getitem__) if worth else None
-
-
-def _two_modalities(
-    known: PatientVectors,
-    pair: tuple[str, str],
-    heads: Mapping[str, list[Head]],
-    y: NDArray[np.int64],
-    fold: NDArray[np.int64],
-    n_classes: int,
-    voice: Array,
-) -> JointHead:
-    """The joint head of all patients; fills `voice`, (n, classes), out of fold."""
-    held = known.present[pair[0]] & known.present[pair[1]]
-    for one in range(FOLDS):
-        taught, asked = np.flatnonzero(held & (fold != one)), np.flatnonzero(held & (fold == one))
-        if len(taught) and len(asked):
-            of_fold = {m: heads[m][one] for m in pair}
-            head = fit_joint_head(pair, side_by_side(known, of_fold, pair, taught), y[taught], n_classes)
-            voice[asked] = head.evidence(side_by_side(known, of_fold, pair, asked))
-    rows = np.flatnonzero(held)
-    final = {m: heads[m][-1] for m in pair}
-    return fit_joint_head(pair, side_by_side(known, final, pair, rows), y[rows], n_classes)
-
-
-def _calibrated(
+def _weighed(
     classes: tuple[str, ...],
-    heads: Mapping[str, Head],
-    joint: JointHead | None,
-    evidence: Array,
+    found: OutOfFold,
     known: PatientVectors,
     y: NDArray[np.int64],
     fold: NDArray[np.int64],
     fair: NDArray[np.bool_],
-    nearness: Mapping[str, Array],
 ) -> EvidenceModel:
-    """Weights and quantiles from out-of-fold evidence; of the patients that are `fair`, who stand for all."""
+    """Weights and quantiles from out-of-fold answers about the patients that are `fair`."""
+    modalities = tuple(found.heads)
     present = known.matrix_present().T
     log_prior = class_log_prior(y, len(classes))
-    needs = np.repeat(1 << np.arange(len(heads)), len(VIEWS))
-    if joint is not None:
-        needs = np.append(needs, sum(1 << place for place, m in enumerate(heads) if m in joint.modalities))
+    needs = np.repeat(1 << np.arange(len(modalities)), len(VIEWS))
+    if found.joint is not None:
+        needs = np.append(needs, sum(1 << place for place, m in enumerate(modalities) if m in found.joint.modalities))
+    evidence = found.answers.evidence
     stack = fit_stack(evidence, present, needs, y, log_prior, fair)
     # Weights that have seen a patient are a little too good for it: its errors are measured with others'.
-    crossed = []
-    for one in range(FOLDS):
-        rest = np.flatnonzero(fold != one)
-        crossed.append(fit_stack(evidence[:, rest], present[:, rest], needs, y[rest], log_prior, fair[rest]))
-
-    def log_p(held: NDArray[np.bool_], rows: NDArray[np.int64]) -> Array:
-        out = np.zeros((len(rows), len(classes)))
-        for one, weights in enumerate(crossed):
-            mine = np.flatnonzero(fold[rows] == one)
-            out[mine] = log_softmax(weights.logits(evidence[:, rows[mine]], held[:, mine], log_prior))
-        return out
-
-    information = np.zeros(len(heads))
-    unfamiliar: dict[str, Quantiles] = {}
-    for place, modality in enumerate(heads):
+    crossed = [
+        fit_stack(evidence[:, rest], present[:, rest], needs, y[rest], log_prior, fair[rest])
+        for rest in (np.flatnonzero(fold != one) for one in range(FOLDS))
+    ]
+    ask = _Crossed(crossed, fold, log_prior)
+    information = np.zeros(len(modalities))
+    for place in range(len(modalities)):
         some = np.flatnonzero(present[place])
-        alone = np.zeros((len(heads), len(some)), dtype=bool)
+        alone = np.zeros((len(modalities), len(some)), dtype=bool)
         alone[place] = True
-        told = log_p(alone, some)[np.arange(len(some)), y[some]] - log_prior[y[some]]
+        told = ask.log_posterior(evidence, alone, some)[np.arange(len(some)), y[some]] - log_prior[y[some]]
         information[place] = max(0.0, float(told.mean()))
-        if modality in nearness:
-            unfamiliar[modality] = Quantiles.of(1 - nearness[modality][some])
     codes = subset_code(present)
     nonconformity: dict[int, Quantiles] = {}
-    strange: dict[int, Quantiles] = {}
-    for code in range(1, 1 << len(heads)):
-        able = calibrators(code, codes, fair)
-        chosen = able[fair[able]]
-        if not len(chosen):
-            continue
-        shares = class_weights(y[able], fair[able], len(classes))
-        held = np.repeat(((code >> np.arange(len(heads))) & 1).astype(bool)[:, None], len(chosen), axis=1)
-        probability = np.exp(log_p(held, chosen)[np.arange(len(chosen)), y[chosen]])
-        nonconformity[code] = Quantiles.of(1 - probability, shares)
-        near = {m: of[chosen] for m, of in nearness.items()}
-        raw = fused_strangeness(tuple(heads), near, held, unfamiliar, information)
-        if not np.isnan(raw).any():
-            strange[code] = Quantiles.of(raw, shares)
-    own = log_p(present[:, fair], np.flatnonzero(fair))
-    right = y[fair]
+    for code in range(1, 1 << len(modalities)):
+        chosen, shares = _standing_in(code, codes, y, fair)
+        if len(chosen):
+            held = _having(code, len(modalities), len(chosen))
+            log_p = ask.log_posterior(evidence, held, chosen)[np.arange(len(chosen)), y[chosen]]
+            nonconformity[code] = Quantiles.of(1 - np.exp(log_p), shares)
+    rows = np.flatnonzero(fair)
+    own, right = ask.log_posterior(evidence, present[:, rows], rows), y[rows]
     scores = {
-        "patients": len(right),
+        "patients": len(rows),
         "accuracy": float((own.argmax(axis=1) == right).mean()),
-        "log_loss": float(-own[np.arange(len(right)), right].mean()),
+        "log_loss": float(-own[np.arange(len(rows)), right].mean()),
     }
+    familiarity = _familiarity(found, present, information, y, fair, ask)
     return EvidenceModel(
-        classes, heads, joint, stack, log_prior, information, nonconformity, unfamiliar, strange, scores
+        classes, found.heads, found.joint, stack, log_prior, information, nonconformity, familiarity, scores
     )
+
+
+class _Crossed:
+    """Weights that did not see a patient's fold."""
+
+    def __init__(self, stacks: Sequence[Stack], fold: NDArray[np.int64], log_prior: Array) -> None:
+        self._stacks, self._fold, self._log_prior = stacks, fold, log_prior
+
+    def log_posterior(
+        self,
+        evidence: Array,
+        held: NDArray[np.bool_],
+        rows: NDArray[np.int64],
+        without: NDArray[np.int64] | None = None,
+    ) -> Array:
+        """Log-probabilities for some patients as if they had the assays `held`, (rows, classes).
+
+        `without` names a class of each that cannot be, (rows,).
+        """
+        out = np.zeros((len(rows), len(self._log_prior)))
+        for one, stack in enumerate(self._stacks):
+            mine = np.flatnonzero(self._fold[rows] == one)
+            out[mine] = stack.logits(evidence[:, rows[mine]], held[:, mine], self._log_prior)
+        if without is not None:
+            out[np.arange(len(rows)), without] = -np.inf
+        return log_softmax(out)
+
+
+def _familiarity(
+    found: OutOfFold,
+    present: NDArray[np.bool_],
+    information: Array,
+    y: NDArray[np.int64],
+    fair: NDArray[np.bool_],
+    ask: _Crossed,
+) -> Familiarity:
+    """What it looks like to be known, and to be of a class that nobody has."""
+    modalities = tuple(found.heads)
+    codes = subset_code(present)
+    unfamiliar = {}
+    for modality, near in found.answers.nearness.items():
+        some = np.flatnonzero(present[modalities.index(modality)])
+        unfamiliar[modality] = Quantiles.of(1 - near[some])
+    far: dict[int, Quantiles] = {}
+    for code in range(1, 1 << len(modalities)):
+        chosen, shares = _standing_in(code, codes, y, fair)
+        held = _having(code, len(modalities), len(chosen))
+        nearness = {m: of[chosen] for m, of in found.answers.nearness.items()}
+        raw = far_off(modalities, information, nearness, held, unfamiliar)
+        if len(chosen) and not np.isnan(raw).any():
+            far[code] = Quantiles.of(raw, shares)
+    partly = Familiarity(unfamiliar, far, np.zeros(3), {})
+
+    def seen(
+        answers: Answers, held: NDArray[np.bool_], rows: NDArray[np.int64], out: NDArray[np.int64] | None
+    ) -> Array:
+        near = {m: of[rows] for m, of in answers.nearness.items()}
+        less_far = partly.share_less_far(modalities, information, near, held)
+        return signs(less_far, ask.log_posterior(answers.evidence, held, rows, out))
+
+    rows = np.flatnonzero(fair)
+    known = seen(found.answers, present[:, rows], rows, None)
+    playing = seen(found.as_unknown, present[:, rows], rows, y[rows])
+    a_class_each = 1 / np.bincount(y[rows])[y[rows]]
+    weights = weigh_signs(known, playing, class_weights(y, fair, int(y.max()) + 1), a_class_each)
+    strange: dict[int, Quantiles] = {}
+    for code in range(1, 1 << len(modalities)):
+        chosen, shares = _standing_in(code, codes, y, fair)
+        if len(chosen):
+            score = seen(found.answers, _having(code, len(modalities), len(chosen)), chosen, None) @ weights
+            strange[code] = Quantiles.of(score, shares)
+    return Familiarity(unfamiliar, far, weights, strange)
+
+
+def _standing_in(
+    code: int, codes: NDArray[np.int64], y: NDArray[np.int64], fair: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], Array]:
+    """Fair patients that calibrate a set of assays, and how many each stands for."""
+    able = calibrators(code, codes, fair)
+    return able[fair[able]], class_weights(y[able], fair[able], int(y.max()) + 1)
+
+
+def _having(code: int, modalities: int, n: int) -> NDArray[np.bool_]:
+    """A set of assays, for each of n patients, (modalities, n)."""
+    return np.repeat(((code >> np.arange(modalities)) & 1).astype(bool)[:, None], n, axis=1)

@@ -65,7 +65,7 @@ class Fused:
     posterior
         Probability of each class, (classes,); None for `weighted`.
     strange
-        Share of stored patients who are less strange than the query; None where none of its modalities can tell.
+        Share of stored patients who are less strange than the query; None for `weighted`.
     present
         Which of the model's modalities the query has, (modalities,).
     alike
@@ -143,8 +143,8 @@ def fused_search(
         if judged is None:
             found.append(Fused(hits, None, None, np.zeros(0, bool), alike, tuple(results[row]), len(own)))
             continue
-        strange = None if np.isnan(judged.strange[row]) else float(judged.strange[row])
         present = judged.present[:, row]
+        strange = float(judged.strange[row])
         found.append(Fused(hits, judged.posterior[row], strange, present, alike, tuple(results[row]), len(own)))
     return found
 
@@ -243,7 +243,7 @@ def _judged(
     number = {name: i for i, name in enumerate(model.classes)}
     counts: dict[str, Array] = {}
     nearness: dict[str, Array] = {}
-    for modality in model.unfamiliar:
+    for modality in model.compared:
         counts[modality] = np.zeros((n, len(model.classes)))
         nearness[modality] = np.full(n, -1.0)
         for row, hits in enumerate(near[modality]):
@@ -253,10 +253,11 @@ def _judged(
                 nearness[modality][row] = np.mean([score for _, score in hits[:STRANGE_AFTER]])
     present = model.present(asked)
     evidence = model.evidence(asked, counts)
+    log_posterior = model.log_posterior(evidence, present)
     return _Judged(
         model.modalities,
-        np.exp(model.log_posterior(evidence, present)),
-        model.strangeness(nearness, present),
+        np.exp(log_posterior),
+        model.strangeness(nearness, present, log_posterior),
         present,
         one_by_one(model, evidence),
         float(np.log(np.square(np.exp(model.log_prior)).sum())),

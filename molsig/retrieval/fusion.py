@@ -146,7 +146,7 @@ class FittedEvidence:
         if self._last and self._last[0][0] is queries:
             return self._last[0][1], self._last[0][2]
         counts, nearness = {}, {}
-        for modality in self.model.unfamiliar:
+        for modality in self.model.compared:
             held = np.flatnonzero(self.gallery.present[modality])
             counts[modality], nearness[modality] = neighbourhood(
                 queries.vectors[modality],
@@ -170,9 +170,11 @@ class FittedEvidence:
         return self.model.sets(probabilities, self.model.present(queries), error)
 
     def strangeness(self, queries: PatientVectors) -> Array:
-        """Share of stored patients who are less strange, (n,); one half where nothing can be told."""
-        _, nearness = self.neighbours(queries)
-        return np.nan_to_num(self.model.strangeness(nearness, self.model.present(queries)), nan=0.5)
+        """Share of stored patients who are less strange, (n,)."""
+        counts, nearness = self.neighbours(queries)
+        present = self.model.present(queries)
+        log_posterior = self.model.log_posterior(self.model.evidence(queries, counts), present)
+        return self.model.strangeness(nearness, present, log_posterior)
 
 
 def fit_fused_evidence(

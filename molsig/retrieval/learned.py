@@ -19,6 +19,7 @@ from molsig.errors import DamagedError
 from molsig.index.whole_file import write_whole
 from molsig.retrieval.calibration import Quantiles
 from molsig.retrieval.evidence import EvidenceModel
+from molsig.retrieval.familiarity import Familiarity
 from molsig.retrieval.heads import Head, JointHead
 from molsig.retrieval.numbers import NumberVote
 from molsig.retrieval.stacking import Stack
@@ -173,21 +174,23 @@ def _taken_apart(learned: Learned) -> tuple[dict[str, NDArray[Any]], dict[str, A
         arrays[f"gaussian.{modality}"] = head.gaussian.astype(np.float32)
         arrays[f"mean.{modality}"] = head.mean
         arrays[f"prior.{modality}"] = head.log_prior
-    for modality, known in model.unfamiliar.items():
-        arrays[f"unfamiliar.{modality}"] = known.values
+    known = model.familiarity
+    arrays |= {f"unfamiliar.{m}": one.values for m, one in known.unfamiliar.items()}
+    arrays |= {f"far.{code}": one.values for code, one in known.far.items()}
+    arrays |= {f"strange.{code}": one.values for code, one in known.strange.items()}
+    arrays["signs"] = known.weights
     if model.joint is not None:
         arrays |= {"joint": model.joint.linear.astype(np.float32), "prior-joint": model.joint.log_prior}
     arrays |= {f"stack.{code}": weights for code, weights in model.stack.weights.items()}
     arrays |= {"needs": model.stack.needs, "prior": model.log_prior, "information": model.information}
     for code in model.nonconformity:
         arrays[f"nonconformity.{code}"] = model.nonconformity[code].values
-    for code in model.strange:
-        arrays[f"strange.{code}"] = model.strange[code].values
     card["evidence"] = {
         "classes": list(model.classes),
         "heads": {m: {"unit": h.unit, "scale": h.scale} for m, h in model.heads.items()},
-        "unfamiliar": {m: one.n for m, one in model.unfamiliar.items()},
-        "strange": {str(code): one.n for code, one in model.strange.items()},
+        "unfamiliar": {m: one.n for m, one in known.unfamiliar.items()},
+        "far": {str(code): one.n for code, one in known.far.items()},
+        "strange": {str(code): one.n for code, one in known.strange.items()},
         "joint": None if model.joint is None else list(model.joint.modalities),
         "calibrated": {str(code): one.n for code, one in model.nonconformity.items()},
         "scores": dict(model.scores),
@@ -224,8 +227,12 @@ def _put_together(arrays: Mapping[str, NDArray[Any]], card: Mapping[str, Any]) -
             arrays["prior"],
             arrays["information"],
             {code: Quantiles(n, arrays[f"nonconformity.{code}"]) for code, n in codes.items()},
-            {m: Quantiles(int(n), arrays[f"unfamiliar.{m}"]) for m, n in told["unfamiliar"].items()},
-            {int(code): Quantiles(int(n), arrays[f"strange.{code}"]) for code, n in told["strange"].items()},
+            Familiarity(
+                {m: Quantiles(int(n), arrays[f"unfamiliar.{m}"]) for m, n in told["unfamiliar"].items()},
+                {int(code): Quantiles(int(n), arrays[f"far.{code}"]) for code, n in told["far"].items()},
+                arrays["signs"],
+                {int(code): Quantiles(int(n), arrays[f"strange.{code}"]) for code, n in told["strange"].items()},
+            ),
             told["scores"],
         )
     numbers = {

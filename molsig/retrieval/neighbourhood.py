@@ -19,6 +19,9 @@ BLOCK_CELLS = 8_000_000
 STRANGE_AFTER = 5
 """Neighbours whose mean cosine says how familiar a vector is."""
 
+_NOBODY = -2.0
+"""In place of the cosine of a patient who is not there."""
+
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors at length 1; zeros stay zeros."""
@@ -32,7 +35,13 @@ def blocks(n: int, width: int) -> Iterator[slice]:
 
 
 def neighbourhood(
-    queries: NDArray[np.float32], gallery: NDArray[np.float32], classes: NDArray[np.int64], n_classes: int, k: int
+    queries: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    n_classes: int,
+    k: int,
+    *,
+    without: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Classes and nearness of the nearest gallery vectors.
 
@@ -44,13 +53,15 @@ def neighbourhood(
         Class of each gallery vector, (m,); -1 has no vote.
     k
         Neighbours that vote.
+    without
+        For each query a class that is taken out of the gallery, (n,).
 
     Returns
     -------
     counts : ndarray
         How many of the `k` nearest with a class are of each, (n, n_classes).
     nearness : ndarray
-        Mean cosine of the `STRANGE_AFTER` nearest, (n,); -1 where the gallery is empty.
+        Mean cosine of the `STRANGE_AFTER` nearest, (n,); -1 where there is nobody.
     """
     counts = np.zeros((len(queries), n_classes))
     nearness = np.full(len(queries), -1.0)
@@ -59,10 +70,15 @@ def neighbourhood(
     stored, asked = unit(gallery), unit(queries)
     for block in blocks(len(asked), len(stored)):
         cosines = asked[block] @ stored.T
+        if without is not None:
+            cosines[without[block, None] == classes] = _NOBODY
         _, best = nearest_rows(cosines, STRANGE_AFTER)
-        nearness[block] = best.mean(axis=1)
-        cosines[:, classes < 0] = -2
-        found, _ = nearest_rows(cosines, min(k, int((classes >= 0).sum())))
+        there = best > _NOBODY
+        nearness[block] = np.where(there, best, 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+        nearness[block][~there.any(axis=1)] = -1.0
+        cosines[:, classes < 0] = _NOBODY
+        found, best = nearest_rows(cosines, min(k, int((classes >= 0).sum())))
         rows = np.repeat(np.arange(block.start, block.stop), found.shape[1])
-        np.add.at(counts, (rows, classes[found.ravel()]), 1)
+        voters = best.ravel() > _NOBODY
+        np.add.at(counts, (rows[voters], classes[found.ravel()[voters]]), 1)
     return counts, nearness

@@ -67,13 +67,14 @@ def test_a_type_that_was_never_seen_is_strange() -> None:
     queries, truth, _ = patients(300, 4)
     told = queries.present["rna"] | queries.present["mirna"]
     strange = fitted.strangeness(queries)
-    assert np.nanmedian(strange[told & (truth == "D")]) > 0.9
-    assert np.nanmedian(strange[told & (truth != "D")]) < 0.7
+    assert np.median(strange[told & (truth == "D")]) > 0.9
+    assert np.median(strange[told & (truth != "D")]) < 0.7
     only_reports = queries.only(["report"]).keep({}).take(np.flatnonzero(queries.present["report"])[:3])
     absent = {m: np.zeros(3, bool) for m in ("rna", "mirna", "noise")}
     empty = {m: np.zeros((3, 768), np.float32) for m in absent}
     asked = replace(only_reports, vectors={**only_reports.vectors, **empty}, present={**only_reports.present, **absent})
-    assert (fitted.strangeness(asked) == 0.5).all(), "sums of items have no neighbours to tell from"
+    assert fitted.model.compared == ("mirna", "noise", "rna"), "sums of items have no neighbours to tell from"
+    assert np.ptp(fitted.strangeness(asked)) > 0, "but calls can be undecided"
 
 
 def test_noise_says_nothing_and_counts_for_little(fitted: FittedEvidence) -> None:
