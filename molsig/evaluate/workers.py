@@ -7,6 +7,7 @@ whoever computes them. Processes, since fitting spends much of its time in Pytho
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ WORTH = 2_000
 
 def workers_for(patients: int) -> int:
     """How many processes share an evaluation of so many patients."""
-    return min(MOST, len(os.sched_getaffinity(0))) if patients >= WORTH else 1
+    free = os.cpu_count() or 1
+    if sys.platform == "linux":
+        free = len(os.sched_getaffinity(0))
+    return min(MOST, free) if patients >= WORTH else 1
 
 
 def each(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:
