@@ -1,8 +1,8 @@
 """One reference of all cohorts for other benchmarks: ``python -m benchmarks.whole_reference --data DIR REFERENCE``.
 
-RNA (90 genes), mutations, miRNA, clinical columns and, with ``--model FOLDER --cache FOLDER``, report sentences. The
-sentences are encoded by `benchmarks.reports`, which keeps them in the cache (half an hour on two cores the first time),
-and are then ingested as ready vectors, one per sentence.
+RNA (90 genes), mutations, miRNA, clinical columns, the sequencer of the miRNA library and, with ``--model FOLDER
+--cache FOLDER``, report sentences. The sentences are encoded by `benchmarks.reports`, which keeps them in the cache
+(half an hour on two cores the first time), and are then ingested as ready vectors, one per sentence.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ def report_vectors(data: Path, model: str, cache: Path, file: Path) -> None:
     pq.write_table(pa.table({"sample": samples, "item": records.items, "vector": flat}), file)
 
 
+def write_sequencers(mirna: Path, file: Path) -> None:
+    """Write the sequencer of each patient's library; of several the first in alphabetical order."""
+    table = pq.read_table(mirna, columns=["patient", "sequencer"]).sort_by([("sequencer", "descending")])
+    of = dict(zip(table["patient"].to_pylist(), table["sequencer"].to_pylist(), strict=True))
+    lines = [f"{patient}\t{sequencer}" for patient, sequencer in sorted(of.items())]
+    file.write_text("patient\tsequencer\n" + "\n".join(lines) + "\n")
+
+
 def main() -> None:
     """Build the reference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -56,8 +64,11 @@ def main() -> None:
             mirna=tcga / "mirna_counts.parquet",
             patients=tcga / "clinical.tsv",
             vectors=ready,
-            learn=not options.no_learn,
+            learn=False,
         )
+        sequencers = Path(folder) / "sequencers.tsv"
+        write_sequencers(tcga / "mirna_counts.parquet", sequencers)
+        reference.ingest(patients=sequencers, learn=not options.no_learn)
     print(report.added)
 
 
