@@ -127,7 +127,7 @@ def test_the_likelihood_estimates_amounts_without_bias(pool: Pool, unseen: Pool)
     parts = split_patients(pool, 1)
     mixture = Mixture.fit(pool.of_patients(parts.train), pool.of_patients(parts.validation))
     vectors, counts, present = training_sums(unseen, (4, 8), 150, 0.0, 5)
-    amounts = mixture.statistics(vectors, present).amounts[:, :-1]
+    amounts = mixture.amounts(vectors, present)[0][:, :-1]
     assert (amounts[counts == 0] == 0).all()
     np.testing.assert_allclose(amounts.sum(axis=0) / counts.sum(axis=0), 1, atol=0.15)
     assert min(np.corrcoef(amounts[:, m], counts[:, m])[0, 1] for m in range(3)) > 0.85
