@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from molsig.retrieval.mixture import Mixture
     from molsig.retrieval.recogniser import Counter
 
-Verdict = Literal["known", "partly unknown", "unknown", "empty"]
+Verdict = Literal["known", "partly unknown", "unknown", "too long", "empty"]
 
 FALSE_ALARM = 0.01
 """Share of sums of known vectors that may be taken for something else, by each of two signs."""
@@ -55,8 +55,9 @@ class Composition:
     rarity
         Share of held-out sums of known vectors that are as odd as this one or odder.
     verdict
-        ``known``; ``partly unknown`` or ``unknown`` where it is not such a sum, with or without a known part; ``empty``
-        for a vector of zeros.
+        ``known``; ``partly unknown`` or ``unknown`` where it is not such a sum, with or without a known part; ``too
+        long`` where it is of many more vectors than were learnt, so that nothing of this is sure; ``empty`` for a
+        vector of zeros.
     notes
         What is to be said about it.
     """
@@ -176,13 +177,17 @@ def _answers(recogniser: Recogniser, vectors: NDArray[np.float32]) -> list[Compo
         odd = rarity[i] < FALSE_ALARM
         some = closed[i, -1] < 4 * closed[i, :-1].sum()
         verdict: Verdict = "known" if not odd else "partly unknown" if some else "unknown"
+        if far[i] and closed[i, :-1].sum() > max(1.5 * largest, closed[i, -1]):
+            verdict = "too long"
         notes = []
         if odd and residual[i] < calibration.residuals[0]:
             notes.append("shorter than any sum of known vectors: a mean, or scaled to unit length?")
         if far[i]:
             notes.append(
-                f"about {closed[i].sum():.0f} vectors, more than the {largest} that were learnt: counts are rough"
+                f"like {closed[i].sum():.0f} vectors, more than the {largest} that were learnt: all of this is rough"
             )
+        if verdict == "too long":
+            notes.append("sentences or tiles of one patient resemble each other: their sum looks longer than it is")
         answers.append(
             Composition(
                 dict(zip(names, counts[i].tolist(), strict=True)),

@@ -82,6 +82,7 @@ def fit_recogniser(
     train, held_back = chosen.of_patients(parts.train), chosen.of_patients(parts.validation)
     progress("fit likelihood", 0, None)
     mixture = Mixture.fit(train, held_back)
+    progress("fit likelihood", 1, 1)
     sums = training_sums(train, counts, per_count, NOISY, seed)
     held = training_sums(held_back, counts, min(HELD, max(50, per_count // 5)), NOISY, seed + 1)
     bands = Bands.of(mixture)
@@ -96,6 +97,7 @@ def fit_recogniser(
     )
     progress("calibrate", 0, None)
     calibration = _calibrate(mixture, bands, counter, *held)
+    progress("calibrate", 1, 1)
     return Recogniser(mixture, bands, counter, calibration, tuple(counts), left_out)
 
 
