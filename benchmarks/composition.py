@@ -41,7 +41,7 @@ from molsig.retrieval.sampling import sample_modalities, with_noise
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -112,8 +112,10 @@ def score(method: Method, sums: Sums) -> dict[str, Any]:
     }
 
 
-def run(pool: Pool, types: Sequence[str | None] | None, options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
-    """All experiments with one seed, one row per method, training, sampling, sample count and noise."""
+def run(
+    pool: Pool, types: Sequence[str | None] | None, options: argparse.Namespace, seed: int
+) -> Iterator[list[dict[str, Any]]]:
+    """All experiments with one seed, model after model: one row per sampling, sample count and noise."""
     kept, _ = learnable(pool)
     pool = pool.only(kept)
     test = pool.of_patients(split_patients(pool, seed).test)
@@ -123,31 +125,26 @@ def run(pool: Pool, types: Sequence[str | None] | None, options: argparse.Namesp
     for n in COUNTS:
         for share in SHARES:
             asked["simple", n, share] = with_noise(asked["simple", n, 0.0], test, share, seed=seed + n)
-    rows: list[dict[str, Any]] = []
     for name in options.methods:
-        start = time.perf_counter()
         sizes = (PER_COUNT, PER_COUNT) if name == "molsig" else (options.per_count, options.isolation)
-        if "composite" in options.training:
-            composite = METHODS[name](pool, COUNTS, sizes[0], seed)
-            print(f"seed {seed}: {name}, composite trained in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-            for (sampling, n, share), sums in asked.items():
-                key = {"seed": seed, "method": name, "training": "composite", "sampling": sampling, "n": n}
-                rows.append(key | {"noise": share} | score(composite, sums))
-        for n in COUNTS if "isolation" in options.training else ():
-            alone = METHODS[name](pool, (n,), sizes[1], seed)
-            for sampling in ("simple", "specific"):
-                if (sums := asked.get((sampling, n, 0.0))) is not None:
-                    key = {"seed": seed, "method": name, "training": "isolation", "sampling": sampling, "n": n}
-                    rows.append(key | {"noise": 0.0} | score(alone, sums))
-        print(
-            f"seed {seed}: {name}, {time.perf_counter() - start:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-    return rows
+        for training in options.training:
+            models = [(COUNTS, sizes[0])] if training == "composite" else [((n,), sizes[1]) for n in COUNTS]
+            seconds = 0.0
+            for counts, size in models:
+                start = time.perf_counter()
+                model = METHODS[name](pool, counts, size, seed)
+                seconds += time.perf_counter() - start
+                # Noise is asked of composite models only.
+                yield [
+                    {"seed": seed, "method": name, "training": training, "sampling": sampling, "n": n, "noise": share}
+                    | score(model, sums)
+                    for (sampling, n, share), sums in asked.items()
+                    if n in counts and (training == "composite" or not share)
+                ]
+            print(f"seed {seed}: {name}, {training}: trained in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
-def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
     """Read the vectors and run all experiments with every seed."""
     types: list[str | None] | None = None
     if options.pool is not None:
@@ -160,7 +157,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
         if options.label in store.columns():
             types = store.attributes(list(pool.patients), [options.label])[options.label].to_pylist()
     print(f"{pool.patients_per_modality()}", file=sys.stderr)
-    return [row for seed in options.seeds for row in run(pool, types, options, seed)]
+    for seed in options.seeds:
+        yield from run(pool, types, options, seed)
 
 
 def main() -> None:
@@ -185,14 +183,16 @@ def main() -> None:
     if options.scores is not None:
         rows = [row for file in options.scores for row in json.loads(file.read_text())]
     else:
-        rows = measure(options)
+        rows = []
+        for some in measure(options):
+            rows += some
+            if options.json is not None:
+                options.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(table(rows))
     print()
     print(summary(rows))
     if options.picture is not None:
         draw(rows, options.picture)
-    if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

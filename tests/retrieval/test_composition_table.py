@@ -48,7 +48,7 @@ def test_experiments_of_one_seed_can_be_kept_printed_and_drawn(tmp_path: Path) -
     options = argparse.Namespace(
         methods=["logistic", "network"], training=["composite", "isolation"], queries=40, per_count=60, isolation=60
     )
-    rows = composition.run(pool, types, options, 0)
+    rows = [one for some in composition.run(pool, types, options, 0) for one in some]
     kinds = {(r["training"], r["sampling"], r["noise"]) for r in rows}
     noisy = {("composite", "simple", share) for share in composition.SHARES}
     clean = {(a, b, 0.0) for a in ("composite", "isolation") for b in ("simple", "specific")}
