@@ -102,14 +102,20 @@ def likelihood(pool: Pool, counts: Sequence[int], per_count: int, seed: int) -> 
 METHODS = {"logistic": logistic, "network": network, "molsig": likelihood}
 
 
-def score(method: Method, sums: Sums) -> dict[str, Any]:
-    """All scores of one method on some sums."""
-    truth = sums.counts[:, 0]
-    there, counts = method(sums.vectors)
-    return {
-        "presence": [one.to_dict() for one in presence_scores(there, truth > 0, sums.modalities)],
-        "counts": count_scores(counts, truth, sums.modalities),
-    }
+def score(method: Method, asked: Sequence[Sums]) -> list[dict[str, Any]]:
+    """All scores of one method on each of some sets of sums, which it is asked about at once."""
+    there, counts = method(np.concatenate([sums.vectors for sums in asked]))
+    scores = []
+    for sums, end in zip(asked, np.cumsum([len(sums) for sums in asked]).tolist(), strict=True):
+        part, truth = slice(end - len(sums), end), sums.counts[:, 0]
+        presence = presence_scores(there[part], truth > 0, sums.modalities)
+        scores.append(
+            {
+                "presence": [one.to_dict() for one in presence],
+                "counts": count_scores(counts[part], truth, sums.modalities),
+            }
+        )
+    return scores
 
 
 def run(
@@ -135,11 +141,15 @@ def run(
                 model = METHODS[name](pool, counts, size, seed)
                 seconds += time.perf_counter() - start
                 # Noise is asked of composite models only.
-                yield [
-                    {"seed": seed, "method": name, "training": training, "sampling": sampling, "n": n, "noise": share}
-                    | score(model, sums)
+                chosen = {
+                    (sampling, n, share): sums
                     for (sampling, n, share), sums in asked.items()
                     if n in counts and (training == "composite" or not share)
+                }
+                yield [
+                    {"seed": seed, "method": name, "training": training, "sampling": sampling, "n": n, "noise": share}
+                    | one
+                    for (sampling, n, share), one in zip(chosen, score(model, list(chosen.values())), strict=True)
                 ]
             print(f"seed {seed}: {name}, {training}: trained in {seconds:.0f} s", file=sys.stderr, flush=True)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from composition_data import made_pool
 
-from benchmarks import aggregates, composition
+from benchmarks import aggregates, composition, composition_verdicts
 from benchmarks.composition_table import COUNTS, draw, summary, table
+from molsig.types import DIM
 
 ROOT = Path(__file__).resolve().parents[2]
 PNG = b"\x89PNG"
@@ -92,3 +93,15 @@ def test_runs_are_told_with_mean_and_spread(capsys: pytest.CaptureFixture[str]) 
     assert np.array(told["confusion"]).shape == (3, 3)
     assert 0 <= told["accuracy"][0] <= 1
     assert "accuracy" in capsys.readouterr().out
+
+
+def test_own_sums_are_those_of_each_patient() -> None:
+    pool = made_pool(2, 20, 2).take(np.arange(100))
+    vectors, counts = composition_verdicts.own_sums(pool)
+    for row, patient in enumerate(np.unique(pool.patient)):
+        own = pool.patient == patient
+        np.testing.assert_allclose(vectors[row], pool.vectors[own].sum(axis=0), atol=1e-5)
+        np.testing.assert_array_equal(counts[row], np.bincount(pool.modality[own], minlength=3))
+    asked = composition_verdicts.odd_vectors(pool, 20, 0)
+    assert {vectors.shape for vectors in asked.values()} == {(20, DIM)}
+    np.testing.assert_allclose(np.linalg.norm(asked["sums, 1 long"], axis=1), 1, rtol=1e-5)
