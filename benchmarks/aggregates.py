@@ -231,14 +231,18 @@ def main() -> None:
         values = labels_of(store, whole, options.subtypes, None)
         asked += [(name, whole, some) for name, some in subtypes_of(types, values, options.fewest).items()]
     sites = labels_of(store, whole, options.site, None) if "site" in options.split else None
-    rows = [
-        row
-        for name, drawn_from, some in asked
-        for split in options.split
-        for row in classify(drawn_from, some, name, sites if split == "site" else None, options.runs, options.grid)
-    ]
-    if options.json is not None:
-        options.json.write_text(json.dumps({"clusters": clusters, "classification": rows}, indent=1) + "\n")
+    rows: list[dict[str, Any]] = []
+    for name, drawn_from, some in asked:
+        for split in options.split:
+            rows += classify(drawn_from, some, name, sites if split == "site" else None, options.runs, options.grid)
+            keep(options.json, clusters, rows)
+    keep(options.json, clusters, rows)
+
+
+def keep(file: Path | None, clusters: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
+    """Write what has been measured so far."""
+    if file is not None:
+        file.write_text(json.dumps({"clusters": clusters, "classification": rows}, indent=1) + "\n")
 
 
 def _grid(text: str) -> tuple[int, int]:
