@@ -3,17 +3,21 @@
 The experiments of doi 10.1101/2025.05.14.653900 (Identification of Component Embeddings) on a reference's own vectors:
 sums of 3 to 10 vectors of any patients (``simple``) or of patients of one cancer type (``specific``), an isolation
 model per sample count and one composite model, and a part of the constituents replaced by Gaussian noise (``logistic``
-and ``network`` learn from clean sums). Patients are split 80/20 and 80/20 again; no patient is on two sides.
-Methods:
+and ``network`` learn from clean sums). All learn ``simple`` sums and are asked about both kinds. Patients are split
+80/20 and 80/20 again; no patient is on two sides. Methods:
 
 - ``logistic``: the study's baseline, a logistic regression per modality on the sum;
 - ``network``: the study's recogniser, which sees the sum alone; a modality is there from the count that does best on
   sums of validation patients;
-- ``molsig``: the Gaussian likelihood of the sum says what is there, the network that is told so counts.
+- ``molsig``: the Gaussian likelihood of the sum and a network that sees energies in bands say together what is there.
 
-Printed: MCC of presence by modality and sample count; with ``--json`` also precision, recall and F1 of rows with and
-without the modality, balanced accuracy and counts. ``--pool FILE.npz`` takes arrays ``NAME`` (n, 768) and
-``NAME_patient`` (n,) in place of a reference.
+``logistic`` and ``network`` learn as many sums as in the study: 15,000 of a count for an isolation model, 90,000 for a
+composite one; ``molsig`` as many as ``molsig compose`` takes.
+
+Printed: MCC of presence by modality and sample count, mean over the seeds (new splits, draws and models) and largest
+minus smallest; precision, recall and F1 of rows with and without the modality, and balanced accuracy; ``--json`` keeps
+all of it, ``--picture`` draws it, and ``--scores FILE ...`` prints and draws what was kept. ``--pool FILE.npz`` takes
+arrays ``NAME`` (n, 768) and ``NAME_patient`` (n,) in place of a reference.
 """
 
 from __future__ import annotations
@@ -27,8 +31,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.composition_table import COUNTS, draw, summary, table
 from molsig.index.store import Store
-from molsig.retrieval.composition_fit import fit_recogniser, learnable, training_sums
+from molsig.retrieval.composition_fit import PER_COUNT, fit_recogniser, learnable, training_sums
 from molsig.retrieval.composition_scores import count_scores, matthews, presence_scores
 from molsig.retrieval.pool import Pool, load_pool, split_patients
 from molsig.retrieval.recogniser import LogisticBaseline, train_counter
@@ -36,7 +41,7 @@ from molsig.retrieval.sampling import sample_modalities, with_noise
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,7 +49,6 @@ if TYPE_CHECKING:
 
     Method = Callable[[NDArray[np.float32]], tuple[NDArray[np.bool_], NDArray[np.int64]]]
 
-COUNTS = tuple(range(3, 11))
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
@@ -98,18 +102,26 @@ def likelihood(pool: Pool, counts: Sequence[int], per_count: int, seed: int) -> 
 METHODS = {"logistic": logistic, "network": network, "molsig": likelihood}
 
 
-def score(method: Method, sums: Sums) -> dict[str, Any]:
-    """All scores of one method on some sums."""
-    truth = sums.counts[:, 0]
-    there, counts = method(sums.vectors)
-    return {
-        "presence": [one.to_dict() for one in presence_scores(there, truth > 0, sums.modalities)],
-        "counts": count_scores(counts, truth, sums.modalities),
-    }
+def score(method: Method, asked: Sequence[Sums]) -> list[dict[str, Any]]:
+    """All scores of one method on each of some sets of sums, which it is asked about at once."""
+    there, counts = method(np.concatenate([sums.vectors for sums in asked]))
+    scores = []
+    for sums, end in zip(asked, np.cumsum([len(sums) for sums in asked]).tolist(), strict=True):
+        part, truth = slice(end - len(sums), end), sums.counts[:, 0]
+        presence = presence_scores(there[part], truth > 0, sums.modalities)
+        scores.append(
+            {
+                "presence": [one.to_dict() for one in presence],
+                "counts": count_scores(counts[part], truth, sums.modalities),
+            }
+        )
+    return scores
 
 
-def run(pool: Pool, types: Sequence[str | None] | None, options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
-    """All experiments with one seed, one row per method, training, sampling, sample count and noise."""
+def run(
+    pool: Pool, types: Sequence[str | None] | None, options: argparse.Namespace, seed: int
+) -> Iterator[list[dict[str, Any]]]:
+    """All experiments with one seed, model after model: one row per sampling, sample count and noise."""
     kept, _ = learnable(pool)
     pool = pool.only(kept)
     test = pool.of_patients(split_patients(pool, seed).test)
@@ -119,63 +131,31 @@ def run(pool: Pool, types: Sequence[str | None] | None, options: argparse.Namesp
     for n in COUNTS:
         for share in SHARES:
             asked["simple", n, share] = with_noise(asked["simple", n, 0.0], test, share, seed=seed + n)
-    rows: list[dict[str, Any]] = []
     for name in options.methods:
-        start = time.perf_counter()
-        composite = METHODS[name](pool, COUNTS, options.per_count, seed)
-        for (sampling, n, share), sums in asked.items():
-            key = {"seed": seed, "method": name, "training": "composite", "sampling": sampling, "n": n, "noise": share}
-            rows.append(key | score(composite, sums))
-        for n in COUNTS:
-            alone = METHODS[name](pool, (n,), options.isolation, seed)
-            key = {"seed": seed, "method": name, "training": "isolation", "sampling": "simple", "n": n, "noise": 0.0}
-            rows.append(key | score(alone, asked["simple", n, 0.0]))
-        print(f"seed {seed}: {name}, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-    return rows
+        sizes = (PER_COUNT, PER_COUNT) if name == "molsig" else (options.per_count, options.isolation)
+        for training in options.training:
+            models = [(COUNTS, sizes[0])] if training == "composite" else [((n,), sizes[1]) for n in COUNTS]
+            seconds = 0.0
+            for counts, size in models:
+                start = time.perf_counter()
+                model = METHODS[name](pool, counts, size, seed)
+                seconds += time.perf_counter() - start
+                # Noise is asked of composite models only.
+                chosen = {
+                    (sampling, n, share): sums
+                    for (sampling, n, share), sums in asked.items()
+                    if n in counts and (training == "composite" or not share)
+                }
+                yield [
+                    {"seed": seed, "method": name, "training": training, "sampling": sampling, "n": n, "noise": share}
+                    | one
+                    for (sampling, n, share), one in zip(chosen, score(model, list(chosen.values())), strict=True)
+                ]
+            print(f"seed {seed}: {name}, {training}: trained in {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean MCC over the seeds, one line per experiment and modality, one column per sample count."""
-    lines = [
-        f"{'method':<9} {'training':<10} {'sampling':<9} {'noise':>5} {'modality':<10} "
-        + "".join(f"{n:>7}" for n in COUNTS)
-    ]
-    keys = dict.fromkeys((r["method"], r["training"], r["sampling"], r["noise"]) for r in rows)
-    for method, training, sampling, noise in keys:
-        chosen = [
-            r
-            for r in rows
-            if (r["method"], r["training"], r["sampling"], r["noise"]) == (method, training, sampling, noise)
-        ]
-        head = f"{method:<9} {training:<10} {sampling:<9} {noise:>5.1f} "
-        for m, one in enumerate(chosen[0]["presence"]):
-            cells = []
-            for n in COUNTS:
-                known = [r["presence"][m]["mcc"] for r in chosen if r["n"] == n]
-                told = [mcc for mcc in known if mcc is not None]
-                cells.append(f"{np.mean(told):7.3f}" if told else "      -")
-            lines.append(f"{head}{one['modality']:<10} " + "".join(cells))
-        exact = [np.mean([r["counts"]["all"]["exact"] for r in chosen if r["n"] == n]) for n in COUNTS]
-        if method != "logistic":
-            lines.append(f"{head}{'all exact':<10} " + "".join(f"{share:7.3f}" for share in exact))
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Run the experiments and print their table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reference", type=Path, nargs="?")
-    parser.add_argument("--pool", type=Path)
-    parser.add_argument("--label", default="cancer_type", help="column of the types of `specific` sums")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--per-count", type=int, default=1500, help="sums of each count for a composite model")
-    parser.add_argument("--isolation", type=int, default=4000, help="sums for an isolation model")
-    parser.add_argument("--queries", type=int, default=500, help="sums asked about, per experiment and sample count")
-    parser.add_argument("--json", type=Path, help="write all scores here")
-    options = parser.parse_args()
-    if (options.reference is None) == (options.pool is None):
-        parser.error("give a reference or --pool")
+def measure(options: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+    """Read the vectors and run all experiments with every seed."""
     types: list[str | None] | None = None
     if options.pool is not None:
         arrays = np.load(options.pool, allow_pickle=False)
@@ -187,10 +167,42 @@ def main() -> None:
         if options.label in store.columns():
             types = store.attributes(list(pool.patients), [options.label])[options.label].to_pylist()
     print(f"{pool.patients_per_modality()}", file=sys.stderr)
-    rows = [row for seed in options.seeds for row in run(pool, types, options, seed)]
+    for seed in options.seeds:
+        yield from run(pool, types, options, seed)
+
+
+def main() -> None:
+    """Run the experiments and print their table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("reference", type=Path, nargs="?")
+    parser.add_argument("--pool", type=Path)
+    parser.add_argument("--label", default="cancer_type", help="column of the types of `specific` sums")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    trainings = ("composite", "isolation")
+    parser.add_argument("--training", nargs="+", choices=trainings, default=list(trainings))
+    parser.add_argument("--per-count", type=int, default=11_250, help="sums of each count for a composite model")
+    parser.add_argument("--isolation", type=int, default=15_000, help="sums for an isolation model")
+    parser.add_argument("--queries", type=int, default=300, help="sums asked about, per experiment and sample count")
+    parser.add_argument("--picture", type=Path, help="draw MCC against the sample count here")
+    parser.add_argument("--scores", type=Path, nargs="+", help="files written with --json, in place of new experiments")
+    parser.add_argument("--json", type=Path, help="write all scores here")
+    options = parser.parse_args()
+    if sum(one is not None for one in (options.reference, options.pool, options.scores)) != 1:
+        parser.error("give a reference, --pool or --scores")
+    if options.scores is not None:
+        rows = [row for file in options.scores for row in json.loads(file.read_text())]
+    else:
+        rows = []
+        for some in measure(options):
+            rows += some
+            if options.json is not None:
+                options.json.write_text(json.dumps(rows, indent=1) + "\n")
     print(table(rows))
-    if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print()
+    print(summary(rows))
+    if options.picture is not None:
+        draw(rows, options.picture)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ _VERDICTS = {
     "known": "a sum of known vectors",
     "partly unknown": "NOT ONLY a sum of known vectors",
     "unknown": "NO sum of known vectors",
+    "too long": "LONGER than any sum that was learnt: what follows is a guess",
     "empty": "nothing was summed",
 }
 

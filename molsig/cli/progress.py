@@ -39,6 +39,7 @@ def progress_bar() -> Iterator[Progress]:
             if step not in tasks:
                 tasks[step] = bars.add_task(step, total=total, rate="")
             speed = bars.tasks[tasks[step]].speed
-            bars.update(tasks[step], completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+            rate = "" if not speed else f"{speed:,.0f}/s" if speed >= 1 else f"{1 / speed:,.0f} s each"
+            bars.update(tasks[step], completed=done, total=total, rate=rate)
 
         yield show

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molsig.retrieval.composition import Composition, Recogniser
     from molsig.types import Progress
 
-RECIPE = 1
+RECIPE = 2
 """Raised when recognisers are fitted in another way: kept ones are then not used any more."""
 
 GROWTH = 0.2
@@ -110,12 +110,13 @@ def check_recognisers(store: Store) -> list[Check]:
     folders = sorted(one for one in (store.path / "recognisers").glob("*") if not one.name.startswith("."))
     if not folders:
         return []
-    from molsig.retrieval.recogniser_disk import load_recogniser
+    from molsig.retrieval.recogniser_disk import load_recogniser, read_card
 
     damaged = []
     for folder in folders:
         try:
-            load_recogniser(folder)
+            if read_card(folder) is not None:
+                load_recogniser(folder)
         except DamagedError as error:
             damaged.append(str(error))
     return [Check("recognisers", not damaged, "; ".join(damaged) or f"{len(folders)}: hashes match")]

@@ -406,7 +406,7 @@ class Reference:
         patients: str | Sequence[str] = (),
         refit: bool = False,
         seed: int = 0,
-        per_count: int = 1500,
+        per_count: int = 4000,
         progress: Progress = silent,
     ) -> ComposeReport:
         """Say what summed vectors were made of: which modalities, how many vectors of each, and if that is all.

@@ -1,7 +1,8 @@
 """Labels from concatenated aggregates: the study's classifier, run again and again on new splits and new draws.
 
 After doi 10.1101/2025.05.14.653900, Classification Model: patient-level sums side by side, 80/20 splits, at least 30
-runs, mean and spread. The study does not describe its network; this one has one hidden layer.
+runs, mean and spread. The study does not describe its network; this one has one hidden layer. Beyond the study, whole
+submitting sites can be held out: a patient is then never told with the help of others from the same hospital.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ DROPOUT = 0.3
 EPOCHS = 15
 BATCH = 128
 
+SHARE = 0.2
+"""Share of each class that is asked about."""
+MOST = 0.35
+"""No site goes among those asked about that would take more than this share of its commonest class there."""
+
 
 @dataclass(frozen=True)
 class RunScores:
@@ -39,7 +45,7 @@ class RunScores:
     classes
         Labels, sorted.
     f1
-        By run and class, float64 (runs, classes).
+        By run and class, float64 (runs, classes); NaN where no patient of the class was asked about.
     accuracy, balanced
         By run, float64 (runs,).
     confusion
@@ -59,6 +65,7 @@ def classify_aggregates(
     n: int,
     repeats: int,
     *,
+    sites: Sequence[str | None] | None = None,
     runs: int = RUNS,
     seed: int = 0,
     progress: Progress = silent,
@@ -73,14 +80,19 @@ def classify_aggregates(
         A label per patient of `pool.patients`, or None; patients without one are left out.
     n, repeats
         Vectors per sum (sample count) and sums per patient (sampling repeats).
+    sites
+        A submitting site per patient of `pool.patients`, or None where it is unknown: whole sites are then held out. A
+        patient of no known site is a site of their own. Without it patients are split at random.
 
     Raises
     ------
     UsageError
-        There are not at least two labels with five patients each.
+        There are not at least two labels with five patients each, or in some run the sites cannot be parted so that
+        two labels or more are on both sides.
     """
-    if len(labels) != len(pool.patients):
-        raise UsageError(f"{len(labels)} labels for the {len(pool.patients)} patients of the pool")
+    for name, given in (("labels", labels), ("sites", labels if sites is None else sites)):
+        if len(given) != len(pool.patients):
+            raise UsageError(f"{len(given)} {name} for the {len(pool.patients)} patients of the pool")
     held = np.unique(pool.patient)
     names, counts = np.unique([labels[i] for i in held if labels[i] is not None], return_counts=True)
     classes = tuple(str(name) for name in names[counts >= 5])
@@ -89,23 +101,34 @@ def classify_aggregates(
     place = {name: i for i, name in enumerate(classes)}
     code = np.array([-1 if one is None else place.get(one, -1) for one in labels])
     known = pool.of_patients(np.flatnonzero(code >= 0))
+    site = None if sites is None else _site_codes(sites)
     confusion = np.zeros((runs, len(classes), len(classes)), np.int64)
     for run in range(runs):
         sums = sample_patients(known, n, repeats, seed=seed + run)
         y = code[sums.group]
-        test = _fifth(y, np.random.default_rng(seed + run))
+        rng = np.random.default_rng(seed + run)
+        test = _fifth(y, rng) if site is None else _fifth_by_site(y, site[sums.group], rng)
         found = _fit_and_ask(sums.vectors[~test], y[~test], sums.vectors[test], len(classes), seed + run)
         np.add.at(confusion[run], (y[test], found), 1)
         progress(f"classify, n {n}, repeats {repeats}", run + 1, runs)
     right = np.einsum("rii->ri", confusion)
     asked, said = confusion.sum(axis=2), confusion.sum(axis=1)
+    was_asked = asked > 0
     return RunScores(
         classes,
-        2 * right / np.maximum(asked + said, 1),
+        np.where(was_asked, 2 * right / np.maximum(asked + said, 1), np.nan),
         right.sum(axis=1) / asked.sum(axis=1),
-        (right / np.maximum(asked, 1)).mean(axis=1),
+        (right / np.maximum(asked, 1)).sum(axis=1) / was_asked.sum(axis=1),
         confusion.sum(axis=0),
     )
+
+
+def _site_codes(sites: Sequence[str | None]) -> NDArray[np.int64]:
+    names, codes = np.unique(["" if one is None else str(one) for one in sites], return_inverse=True)
+    codes = codes.astype(np.int64)
+    alone = np.array([one is None for one in sites], bool)
+    codes[alone] = len(names) + np.arange(alone.sum())
+    return codes
 
 
 def _fifth(y: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -116,6 +139,30 @@ def _fifth(y: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
     test = np.empty(len(y), bool)
     test[order] = (np.arange(len(y)) - first) % 5 == 0
     return test
+
+
+def _fifth_by_site(y: NDArray[np.int64], site: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Whole sites, at random, until they hold about a fifth of each class.
+
+    Raises
+    ------
+    UsageError
+        Fewer than two classes are on both sides.
+    """
+    _, unit = np.unique(site, return_inverse=True)
+    counts = np.zeros((unit.max() + 1, y.max() + 1), np.int64)
+    np.add.at(counts, (unit, y), 1)
+    total, filled = counts.sum(axis=0), np.zeros(counts.shape[1], np.int64)
+    held_out = np.zeros(len(counts), bool)
+    for one in rng.permutation(len(counts)):
+        commonest = counts[one].argmax()
+        after = filled[commonest] + counts[one, commonest]
+        if filled[commonest] < SHARE * total[commonest] and after <= MOST * total[commonest]:
+            held_out[one] = True
+            filled += counts[one]
+    if ((filled > 0) & (filled < total)).sum() < 2:
+        raise UsageError("whole sites cannot be held out: too few sites have sent patients of two labels")
+    return held_out[unit]
 
 
 def _fit_and_ask(

@@ -7,7 +7,7 @@ component per cancer type, and whether patients of one type lie closer together 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMPONENTS = 50
 """Principal components that a mixture is fitted to."""
+
+Covariance = Literal["tied", "full", "diag"]
 
 METRICS = ("cosine", "euclidean", "dot")
 _BLOCK = 1024
@@ -46,7 +48,12 @@ class Clustering:
 
 
 def cluster(
-    vectors: NDArray[np.float32], labels: Sequence[str], *, components: int = COMPONENTS, seed: int = 0
+    vectors: NDArray[np.float32],
+    labels: Sequence[str],
+    *,
+    components: int = COMPONENTS,
+    covariance: Covariance = "tied",
+    seed: int = 0,
 ) -> Clustering:
     """Fit a Gaussian mixture with as many components as there are labels, and compare.
 
@@ -58,6 +65,10 @@ def cluster(
         The label of each; it sets the number of components and is not looked at otherwise.
     components
         Principal components to fit to.
+    covariance
+        ``tied``: one for all components of the mixture, since which modalities were drawn scatters every type in the
+        same directions; ``full``: one for each; ``diag``: one for each without correlations. The study does not say
+        which it used.
 
     Raises
     ------
@@ -70,7 +81,7 @@ def cluster(
     codes = _codes(labels, len(vectors))
     scores = principal_components(vectors, max(2, min(components, len(vectors) - 1, vectors.shape[1])))
     mixture = GaussianMixture(
-        int(codes.max()) + 1, covariance_type="diag", n_init=5, reg_covar=1e-6, random_state=seed
+        int(codes.max()) + 1, covariance_type=covariance, n_init=5, reg_covar=1e-6, random_state=seed
     ).fit(scores)
     found = np.asarray(mixture.predict(scores), np.int64)
     return Clustering(

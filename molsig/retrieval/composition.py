@@ -1,8 +1,9 @@
 """What a summed vector was made of: which modalities, how many vectors of each, and whether it is such a sum at all.
 
 Two parts answer. The likelihood of `molsig.retrieval.mixture` says which modalities are in a sum and whether something
-is in it that is of none of them; the network of `molsig.retrieval.recogniser`, which sees the vector and what the
-likelihood says of it, counts. `molsig.retrieval.composition_fit` fits both.
+is in it that is of none of them; the network of `molsig.retrieval.recogniser`, which sees the vector and how its energy
+spreads over the modalities' directions (`molsig.retrieval.bands`), counts. Which modalities are in is weighed from both
+(`molsig.retrieval.composition_presence`). `molsig.retrieval.composition_fit` fits all of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from molsig.errors import InputError
+from molsig.retrieval.composition_presence import LIKELIHOOD_ALONE, log_odds, probabilities
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.retrieval.mixture import Mixture, Presence, Statistics
+    from molsig.retrieval.bands import Bands
+    from molsig.retrieval.mixture import Mixture
     from molsig.retrieval.recogniser import Counter
 
-Verdict = Literal["known", "partly unknown", "unknown", "empty"]
+Verdict = Literal["known", "partly unknown", "unknown", "too long", "empty"]
 
 FALSE_ALARM = 0.01
 """Share of sums of known vectors that may be taken for something else, by each of two signs."""
@@ -52,8 +55,9 @@ class Composition:
     rarity
         Share of held-out sums of known vectors that are as odd as this one or odder.
     verdict
-        ``known``; ``partly unknown`` or ``unknown`` where it is not such a sum, with or without a known part; ``empty``
-        for a vector of zeros.
+        ``known``; ``partly unknown`` or ``unknown`` where it is not such a sum, with or without a known part; ``too
+        long`` where it is of many more vectors than were learnt, so that nothing of this is sure; ``empty`` for a
+        vector of zeros.
     notes
         What is to be said about it.
     """
@@ -75,15 +79,15 @@ class Calibration:
 
     Attributes
     ----------
-    temperature
-        What log-likelihoods are divided by before they are probabilities.
+    presence
+        Weights of the likelihood, the network and a constant in the log-odds of a modality, float64 (m, 3).
     error
         Coefficients (a, b) of the squared error of a count, a + b * estimate, by modality: float64 (m, 2).
     residuals, evidences
         Sorted residuals, and nats in favour of a foreign part, of held-out sums.
     """
 
-    temperature: float
+    presence: NDArray[np.float64]
     error: NDArray[np.float64]
     residuals: NDArray[np.float64]
     evidences: NDArray[np.float64]
@@ -102,6 +106,7 @@ class Recogniser:
     """
 
     mixture: Mixture
+    bands: Bands
     counter: Counter
     calibration: Calibration
     counts: tuple[int, ...]
@@ -123,19 +128,6 @@ class Recogniser:
         return _answers(self, checked(vectors))
 
 
-def network_inputs(found: Statistics, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """What the network sees of a sum: the vector, its components, the likelihood's statistics; float32 (k, inputs)."""
-    length = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    extra = [
-        present.astype(np.float64),
-        found.amounts,
-        np.log1p(found.energy),
-        found.slope,
-        np.log(np.stack([found.distance, length], axis=1) + 1e-9),
-    ]
-    return np.concatenate([vectors, np.concatenate(extra, axis=1).astype(np.float32)], axis=1)
-
-
 def checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors as float32 (k, 768), or raise `InputError`."""
     found = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
@@ -146,33 +138,26 @@ def checked(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def probabilities(mixture: Mixture, presence: Presence, temperature: float) -> NDArray[np.float64]:
-    """Probability of each component, the foreign part last, (k, m + 1)."""
-    scaled = presence.log_likelihood / temperature
-    weight = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    weight /= weight.sum(axis=1, keepdims=True)
-    found: NDArray[np.float64] = weight @ mixture.membership()
-    return found
-
-
 def _answers(recogniser: Recogniser, vectors: NDArray[np.float32]) -> list[Composition]:
     mixture, calibration = recogniser.mixture, recogniser.calibration
     names, largest = mixture.modalities, max(recogniser.counts)
     presence = mixture.presence(vectors)
-    sure = probabilities(mixture, presence, calibration.temperature)
-    seen = np.concatenate([presence.present, presence.foreign[:, None]], axis=1)
-    known = np.concatenate([presence.alone, np.zeros((len(vectors), 1), bool)], axis=1)
-    statistics = mixture.statistics(vectors, seen)
-    closed = statistics.amounts
-    residual = mixture.statistics(vectors, known).distance
-    estimates = recogniser.counter.predict(network_inputs(statistics, vectors, seen))
+    estimates = recogniser.counter.predict(recogniser.bands.inputs(vectors))
+    odds = log_odds(mixture, presence)
+    sure = probabilities(calibration.presence, odds, estimates)
+    foreign = presence.foreign[:, None]
+    amounts = mixture.amounts(vectors, np.concatenate([presence.present, foreign], axis=1))[0]
     # Beyond what the network has seen it would be guessing; the likelihood's own estimate has no such bound.
-    far = closed.sum(axis=1) > 1.5 * largest
-    estimates = np.where(presence.present, np.where(far[:, None], closed[:, :-1], np.maximum(estimates, 0.5)), 0.0)
-    counts = np.where(presence.present, np.maximum(1, np.rint(estimates)), 0).astype(np.int64)
+    far = amounts.sum(axis=1) > 1.5 * largest
+    present = np.where(far[:, None], presence.present, sure > 0.5)
+    sure = np.where(far[:, None], probabilities(np.tile(LIKELIHOOD_ALONE, (len(names), 1)), odds, estimates), sure)
+    closed = mixture.amounts(vectors, np.concatenate([present, foreign], axis=1))[0]
+    residual = mixture.amounts(vectors, np.concatenate([presence.alone, np.zeros_like(foreign)], axis=1))[1]
+    estimates = np.where(present, np.where(far[:, None], closed[:, :-1], np.maximum(estimates, 0.5)), 0.0)
+    counts = np.where(present, np.maximum(1, np.rint(estimates)), 0).astype(np.int64)
     half = _Z90 * np.sqrt(calibration.error[:, 0] + calibration.error[:, 1] * estimates)
-    low = np.where(presence.present, np.maximum(1, np.rint(estimates - half)), 0).astype(np.int64)
-    high = np.where(presence.present, np.maximum(low, np.rint(estimates + half)), 0).astype(np.int64)
+    low = np.where(present, np.maximum(1, np.rint(estimates - half)), 0).astype(np.int64)
+    high = np.where(present, np.maximum(low, np.rint(estimates + half)), 0).astype(np.int64)
     rarity = np.minimum(
         2 * np.minimum(_above(calibration.residuals, residual), _below(calibration.residuals, residual)),
         _above(calibration.evidences, presence.foreign_evidence),
@@ -192,19 +177,23 @@ def _answers(recogniser: Recogniser, vectors: NDArray[np.float32]) -> list[Compo
         odd = rarity[i] < FALSE_ALARM
         some = closed[i, -1] < 4 * closed[i, :-1].sum()
         verdict: Verdict = "known" if not odd else "partly unknown" if some else "unknown"
+        if far[i] and closed[i, :-1].sum() > max(1.5 * largest, closed[i, -1]):
+            verdict = "too long"
         notes = []
         if odd and residual[i] < calibration.residuals[0]:
             notes.append("shorter than any sum of known vectors: a mean, or scaled to unit length?")
         if far[i]:
             notes.append(
-                f"about {closed[i].sum():.0f} vectors, more than the {largest} that were learnt: counts are rough"
+                f"like {closed[i].sum():.0f} vectors, more than the {largest} that were learnt: all of this is rough"
             )
+        if verdict == "too long":
+            notes.append("sentences or tiles of one patient resemble each other: their sum looks longer than it is")
         answers.append(
             Composition(
                 dict(zip(names, counts[i].tolist(), strict=True)),
                 dict(zip(names, estimates[i].tolist(), strict=True)),
                 {name: (int(low[i, m]), int(high[i, m])) for m, name in enumerate(names)},
-                dict(zip(names, sure[i, :-1].tolist(), strict=True)),
+                dict(zip(names, sure[i].tolist(), strict=True)),
                 float(closed[i, -1]),
                 float(residual[i]),
                 float(rarity[i]),

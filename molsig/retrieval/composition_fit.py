@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
-from molsig.retrieval.composition import Calibration, Recogniser, network_inputs, probabilities
+from molsig.retrieval.bands import Bands
+from molsig.retrieval.composition import Calibration, Recogniser
+from molsig.retrieval.composition_presence import fit_weights, log_odds
 from molsig.retrieval.mixture import Mixture
 from molsig.retrieval.pool import split_patients
 from molsig.retrieval.sampling import sample_modalities, with_noise
@@ -33,14 +35,14 @@ COUNTS = tuple(range(1, 11))
 FEWEST_PATIENTS = 100
 """A modality with fewer patients is left out: how its vectors spread cannot be told from so few."""
 
-PER_COUNT = 1500
-"""Sums to learn from, per count; a fifth as many for calibration."""
+PER_COUNT = 4000
+"""Sums to learn from, per count; a fifth as many for calibration, but no more than `HELD`."""
+
+HELD = 300
 
 NOISY = 0.2
 """Share of the sums to learn from that have a part replaced by noise."""
 NOISE_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
-
-TEMPERATURES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 def fit_recogniser(
@@ -80,20 +82,23 @@ def fit_recogniser(
     train, held_back = chosen.of_patients(parts.train), chosen.of_patients(parts.validation)
     progress("fit likelihood", 0, None)
     mixture = Mixture.fit(train, held_back)
+    progress("fit likelihood", 1, 1)
     sums = training_sums(train, counts, per_count, NOISY, seed)
-    held = training_sums(held_back, counts, max(50, per_count // 5), NOISY, seed + 1)
+    held = training_sums(held_back, counts, min(HELD, max(50, per_count // 5)), NOISY, seed + 1)
+    bands = Bands.of(mixture)
     counter = train_counter(
-        network_inputs(mixture.statistics(sums[0], sums[2]), sums[0], sums[2]),
+        bands.inputs(sums[0]),
         sums[1],
-        network_inputs(mixture.statistics(held[0], held[2]), held[0], held[2]),
+        bands.inputs(held[0]),
         held[1],
         seed=seed,
         progress=progress,
         epochs=EPOCHS if epochs is None else epochs,
     )
     progress("calibrate", 0, None)
-    calibration = _calibrate(mixture, counter, *held)
-    return Recogniser(mixture, counter, calibration, tuple(counts), left_out)
+    calibration = _calibrate(mixture, bands, counter, *held)
+    progress("calibrate", 1, 1)
+    return Recogniser(mixture, bands, counter, calibration, tuple(counts), left_out)
 
 
 def learnable(pool: Pool) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -145,25 +150,20 @@ def training_sums(
 
 def _calibrate(
     mixture: Mixture,
+    bands: Bands,
     counter: Counter,
     vectors: NDArray[np.float32],
     counts: NDArray[np.int64],
     present: NDArray[np.bool_],
 ) -> Calibration:
     presence = mixture.presence(vectors)
-    told = []
-    for temperature in TEMPERATURES:
-        sure = np.clip(probabilities(mixture, presence, temperature), 1e-6, 1 - 1e-6)
-        told.append(-np.where(present, np.log(sure), np.log(1 - sure)).mean())
-    seen = np.concatenate([presence.present, presence.foreign[:, None]], axis=1)
-    estimates = counter.predict(network_inputs(mixture.statistics(vectors, seen), vectors, seen))
+    estimates = counter.predict(bands.inputs(vectors))
+    weights = fit_weights(log_odds(mixture, presence), estimates, counts > 0)
     error = np.stack([_spread(estimates[:, m], counts[:, m]) for m in range(counts.shape[1])])
     clean = ~present[:, -1]
     alone = np.concatenate([presence.alone, np.zeros((len(vectors), 1), bool)], axis=1)
-    residuals = mixture.statistics(vectors[clean], alone[clean]).distance
-    return Calibration(
-        TEMPERATURES[int(np.argmin(told))], error, np.sort(residuals), np.sort(presence.foreign_evidence[clean])
-    )
+    residuals = mixture.amounts(vectors[clean], alone[clean])[1]
+    return Calibration(weights, error, np.sort(residuals), np.sort(presence.foreign_evidence[clean]))
 
 
 def _spread(estimates: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:

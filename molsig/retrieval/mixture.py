@@ -147,7 +147,7 @@ class Mixture:
             found[:, foreign].max(axis=1) - found[:, ~foreign].max(axis=1),
         )
 
-    def statistics(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> Statistics:
+    def amounts(self, vectors: NDArray[np.float32], present: NDArray[np.bool_]) -> tuple[Array, Array]:
         """Estimate amounts given which components are in.
 
         Parameters
@@ -156,21 +156,22 @@ class Mixture:
             (k, 768).
         present
             bool (k, m + 1), the foreign part last.
+
+        Returns
+        -------
+        amounts : NDArray[np.float64]
+            Number of vectors of each modality, the foreign part last, (k, m + 1); zero where a component is absent.
+        distance : NDArray[np.float64]
+            Squared Mahalanobis distance from the sum that is expected, per dimension: about 1, (k,).
         """
         x = np.asarray(vectors, np.float64)
-        width = len(self.modalities) + 1
-        amounts, energy, slope = (np.zeros((len(x), width)) for _ in range(3))
-        distance = np.zeros(len(x))
+        amounts, distance = np.zeros((len(x), len(self.modalities) + 1)), np.zeros(len(x))
         for rows, one in _by_set(present):
-            if not len(one):
+            if len(one):
+                amounts[np.ix_(rows, one)], distance[rows] = self._amounts(x[rows], one)
+            else:
                 distance[rows] = np.einsum("ij,ij->i", x[rows], x[rows]) / DIM / self.spread
-                continue
-            part = self._amounts(x[rows], one)
-            amounts[np.ix_(rows, one)] = part[0]
-            energy[np.ix_(rows, one)] = part[1]
-            slope[np.ix_(rows, one)] = part[2]
-            distance[rows] = part[3]
-        return Statistics(amounts, energy, slope, distance)
+        return amounts, distance
 
     def _component(self, code: int) -> tuple[Array, Array]:
         if code < len(self.modalities):
@@ -205,8 +206,8 @@ class Mixture:
         found: Array = -0.5 * (square / total - 2 * along + total * offset + log_volume)
         return found
 
-    def _amounts(self, x: Array, one: NDArray[np.int64]) -> tuple[Array, Array, Array, Array]:
-        """Amounts by Fisher scoring from equal ones, the statistics they rest on, and the distance that is left.
+    def _amounts(self, x: Array, one: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Amounts by Fisher scoring from equal ones, and the distance that is left.
 
         With S the covariance of equal amounts and y = S^-1 x, all that the likelihood asks of x near there is y'mu_m
         and y'Sigma_m y for each component; their expectations and the information are known.
@@ -225,7 +226,7 @@ class Mixture:
         level = amounts.mean(axis=1)
         square = np.einsum("ij,ij->i", x, y)
         left = square - 2 * (slope * amounts).sum(axis=1) + np.einsum("ka,ab,kb->k", amounts, offsets, amounts)
-        return amounts, energy / np.diag(overlap), slope / np.sqrt(np.diag(offsets) + 1e-9), left / level / DIM
+        return amounts, left / level / DIM
 
 
 class _Set(NamedTuple):
@@ -238,26 +239,6 @@ class _Set(NamedTuple):
     overlap: Array
     offsets: Array
     bent: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Statistics:
-    """What the likelihood says of the amounts in each of k sums; zero where a component is absent.
-
-    Attributes
-    ----------
-    amounts
-        Estimated number of vectors of each modality, the foreign part last, float64 (k, m + 1).
-    energy, slope
-        The quadratic and the linear statistic of each component, (k, m + 1).
-    distance
-        Squared Mahalanobis distance from the sum that is expected, per dimension: about 1, (k,).
-    """
-
-    amounts: Array
-    energy: Array
-    slope: Array
-    distance: Array
 
 
 def _covariance(covariance: Array, held_back: Array) -> Array:

@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from molsig.errors import DamagedError
+from molsig.retrieval.bands import Bands
 from molsig.retrieval.composition import Calibration, Recogniser
 from molsig.retrieval.mixture import Mixture
 from molsig.types import DIM
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_recogniser(recogniser: Recogniser, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +50,8 @@ def save_recogniser(recogniser: Recogniser, folder: Path, about: Mapping[str, An
         **recogniser.counter.tensors(),
         "mixture.means": mixture.means,
         "mixture.covariances": mixture.covariances,
+        "bands.axes": recogniser.bands.axes,
+        "calibration.presence": calibration.presence,
         "calibration.error": calibration.error,
         "calibration.residuals": calibration.residuals,
         "calibration.evidences": calibration.evidences,
@@ -62,7 +65,6 @@ def save_recogniser(recogniser: Recogniser, folder: Path, about: Mapping[str, An
         "left_out": dict(recogniser.left_out),
         "counts": list(recogniser.counts),
         "spread": mixture.spread,
-        "temperature": calibration.temperature,
         "largest": recogniser.counter.largest,
         "losses": [round(loss, 6) for loss in recogniser.counter.losses],
         "files": {WEIGHTS: hashlib.sha256(data).hexdigest()},
@@ -86,7 +88,7 @@ def save_recogniser(recogniser: Recogniser, folder: Path, about: Mapping[str, An
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
-    """Return the card of a recogniser, or None where there is none.
+    """Return the card of a recogniser, or None where there is none or one of an older format, which is not used.
 
     Raises
     ------
@@ -103,6 +105,8 @@ def read_card(folder: Path) -> dict[str, Any] | None:
         raise DamagedError(f"{folder / CARD} is missing or no card. {_remedy(folder)}") from None
     if not whole or not isinstance(card, dict):
         raise DamagedError(f"{folder / CARD} is not as it was written. {_remedy(folder)}")
+    if card.get("format") in range(1, FORMAT):
+        return None
     if card.get("format") != FORMAT:
         raise DamagedError(f"{folder} has format {card.get('format')}; this molsig reads {FORMAT}. {_remedy(folder)}")
     return card
@@ -137,9 +141,10 @@ def load_recogniser(folder: Path) -> tuple[Recogniser, dict[str, Any]]:
             raise DamagedError(f"{folder}: the covariances do not fit the card. {_remedy(folder)}")
         return Recogniser(
             Mixture(names, tensors["mixture.means"], tensors["mixture.covariances"], float(card["spread"])),
+            Bands(tensors["bands.axes"]),
             Counter.from_tensors(tensors, len(names), int(card["largest"])),
             Calibration(
-                float(card["temperature"]),
+                tensors["calibration.presence"],
                 tensors["calibration.error"],
                 tensors["calibration.residuals"],
                 tensors["calibration.evidences"],

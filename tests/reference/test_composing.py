@@ -18,6 +18,7 @@ import molsig
 from molsig.errors import DamagedError, InputError, MolsigError, NotFoundError, UsageError
 from molsig.ingest.summed_vector import read_summed_vectors
 from molsig.retrieval.pool import load_pool
+from molsig.retrieval.recogniser_disk import _card_bytes, read_card
 from molsig.types import DIM
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "retrieval"))
@@ -106,6 +107,17 @@ def test_a_damaged_recogniser_is_refused_and_fitted_anew_on_demand(own: molsig.R
 def test_a_recogniser_with_a_file_missing_is_refused(own: molsig.Reference, name: str) -> None:
     (the_recogniser(own) / name).unlink()
     with pytest.raises(DamagedError):
+        own.compose(patients="P000")
+
+
+def test_a_recogniser_of_an_older_format_is_passed_over(own: molsig.Reference) -> None:
+    card = json.loads((the_recogniser(own) / "card.json").read_bytes())["card"]
+    (the_recogniser(own) / "card.json").write_bytes(_card_bytes(card | {"format": 1}))
+    assert all(check.ok for check in own.verify())
+    assert own.compose(patients="P000", per_count=FEW).fitted
+    assert read_card(the_recogniser(own)) is not None
+    (the_recogniser(own) / "card.json").write_bytes(_card_bytes(card | {"format": 99}))
+    with pytest.raises(DamagedError, match="has format 99"):
         own.compose(patients="P000")
 
 

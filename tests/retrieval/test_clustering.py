@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molsig.errors import UsageError
-from molsig.retrieval.classification import classify_aggregates
+from molsig.retrieval.classification import MOST, SHARE, _fifth_by_site, classify_aggregates
 from molsig.retrieval.clustering import cluster, pair_distances, principal_components
 from molsig.retrieval.pool import Pool
 from molsig.retrieval.sampling import sample_patients
@@ -87,6 +87,50 @@ def test_runs_are_reproducible_and_patients_without_a_label_are_left_out() -> No
     assert first.confusion.sum() == 2 * 12
 
 
+def test_whole_sites_are_held_out_and_hold_about_a_fifth_of_each_class() -> None:
+    rng = np.random.default_rng(0)
+    site = rng.integers(0, 40, 900)
+    y = np.where(rng.random(900) < 0.9, site % 3, rng.integers(0, 3, 900))
+    shares = []
+    for seed in range(20):
+        test = _fifth_by_site(y, site, np.random.default_rng(seed))
+        assert not set(site[test]) & set(site[~test])
+        shares.append([test[y == one].mean() for one in range(3)])
+    assert (np.array(shares) > SHARE / 2).all()
+    assert (np.array(shares) < MOST + 0.1).all()
+    assert len({tuple(one) for one in shares}) > 10, "each run holds others out"
+
+
+def test_a_batch_of_the_site_that_looks_like_the_type_is_seen_through_by_holding_sites_out() -> None:
+    pool, labels = typed_pool(0.0)
+    rng = np.random.default_rng(3)
+    # Ten sites, each sends one type only and leaves its own mark; type itself leaves none.
+    site = (np.arange(90) % 3) * 10 + rng.integers(0, 10, 90)
+    marks = rng.standard_normal((30, DIM)) * 0.6
+    marked = Pool(
+        pool.modalities,
+        pool.patients,
+        (pool.vectors + marks[site[pool.patient]]).astype(np.float32),
+        pool.modality,
+        pool.patient,
+    )
+    at_random = classify_aggregates(marked, labels, 2, 1, runs=4)
+    by_site = classify_aggregates(marked, labels, 2, 1, sites=[str(one) for one in site], runs=4)
+    assert at_random.accuracy.mean() > 0.8
+    assert by_site.accuracy.mean() < 0.6
+
+
+def test_a_class_that_is_not_asked_about_has_no_f1() -> None:
+    pool, labels = typed_pool(0.5)
+    some = [TYPES[2] if i % 3 == 2 else one for i, one in enumerate(labels)]
+    # THCA comes from one site, which is too large to be held out.
+    sites = ["one" if one == TYPES[2] else f"S{i % 12}" for i, one in enumerate(some)]
+    scores = classify_aggregates(pool, some, 2, 1, sites=sites, runs=2)
+    assert np.isnan(scores.f1[:, 2]).all()
+    assert np.isfinite(scores.f1[:, :2]).all()
+    assert scores.balanced.min() > 0.9
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     pool, labels = typed_pool(0.3)
     with pytest.raises(UsageError, match="two labels"):
@@ -95,5 +139,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
         pair_distances(pool.vectors, ["a", "b"])
     with pytest.raises(UsageError, match="labels for the"):
         classify_aggregates(pool, labels[:5], 3, 1)
+    with pytest.raises(UsageError, match="2 sites for the"):
+        classify_aggregates(pool, labels, 3, 1, sites=["a", "b"])
+    with pytest.raises(UsageError, match="too few sites"):
+        classify_aggregates(pool, labels, 3, 1, sites=[str(one) for one in labels])
     with pytest.raises(UsageError, match="five patients"):
         classify_aggregates(pool, ["BRCA"] * 90, 3, 1)

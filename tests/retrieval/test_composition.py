@@ -76,6 +76,7 @@ def test_what_is_no_sum_of_known_vectors_is_called_so(recogniser: Recogniser, un
     assert abs(np.mean([one.foreign for one in answers]) - 2) < 0.5
     counts = np.array([list(one.counts.values()) for one in answers])
     assert ((counts > 0) == (half.counts[:, 0] > 0)).mean() > 0.9
+    assert {one.verdict for one in recogniser.recognise(noise * 30)} == {"unknown"}, "long, but of nothing known"
     empty = recogniser.recognise(np.zeros(DIM, np.float32))[0]
     assert empty.verdict == "empty"
     assert not any(empty.counts.values())
@@ -90,6 +91,7 @@ def test_a_mean_is_told_from_a_sum(recogniser: Recogniser, unseen: Pool) -> None
 def test_a_longer_sum_than_was_learnt_is_said_to_be_rough(recogniser: Recogniser, unseen: Pool) -> None:
     long = sample_modalities(unseen, 40, 10, seed=3)
     for one, truth in zip(recogniser.recognise(long.vectors), long.counts[:, 0], strict=True):
+        assert one.verdict == "too long"
         assert "more than the 6" in " ".join(one.notes)
         assert 25 < sum(one.estimates.values()) < 65
         np.testing.assert_array_equal(np.array(list(one.counts.values())) > 0, truth > 0)
@@ -127,7 +129,7 @@ def test_the_likelihood_estimates_amounts_without_bias(pool: Pool, unseen: Pool)
     parts = split_patients(pool, 1)
     mixture = Mixture.fit(pool.of_patients(parts.train), pool.of_patients(parts.validation))
     vectors, counts, present = training_sums(unseen, (4, 8), 150, 0.0, 5)
-    amounts = mixture.statistics(vectors, present).amounts[:, :-1]
+    amounts = mixture.amounts(vectors, present)[0][:, :-1]
     assert (amounts[counts == 0] == 0).all()
     np.testing.assert_allclose(amounts.sum(axis=0) / counts.sum(axis=0), 1, atol=0.15)
     assert min(np.corrcoef(amounts[:, m], counts[:, m])[0, 1] for m in range(3)) > 0.85
