@@ -100,7 +100,7 @@ class Answer:
 
 def said(call: Call) -> str:
     """A call as one line."""
-    others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4])
+    others = ", ".join(f"{label} {share:.2f}" for label, share in list(call.classes.items())[1:4] if share >= 0.005)
     then = f"  (then {others})" if others else ""
     if isinstance(call.label, float) and not call.classes:
         mean = f"{call.column}: {call.label:.4g}  mean of {call.voters} neighbours"
@@ -114,7 +114,8 @@ def said(call: Call) -> str:
     if call.unknown:
         odd = f"stranger than {call.strangeness:.1%} of the stored patients"
         return f"{call.column}: unknown  {odd}; nearest would be {best} {call.probability:.2f}{then}{within}"
-    return f"{call.column}: {call.label}  probability {call.probability:.2f}{then}{within}"
+    sure = ">.99" if call.probability > 0.995 else f"{call.probability:.2f}"
+    return f"{call.column}: {call.label}  probability {sure}{then}{within}"
 
 
 def to_html(answer: Answer) -> str:
