@@ -36,5 +36,6 @@ def each(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]], worke
         return
     from joblib import Parallel, delayed
 
-    # Large arrays go to the others as memory maps, and BLAS threads are shared out among them.
-    yield from Parallel(n_jobs=workers, return_as="generator")(delayed(function)(*some) for some in arguments)
+    # Patients' vectors go to the others through pipes: joblib would leave large ones in files when it is killed.
+    parallel = Parallel(n_jobs=workers, return_as="generator", max_nbytes=None)
+    yield from parallel(delayed(function)(*some) for some in arguments)
