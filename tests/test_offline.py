@@ -22,8 +22,8 @@ def test_no_module_imports_a_network_or_unpickling_library(source: Path) -> None
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imported.add(node.module)
-    # None of these asks anybody: one escapes names, one tells this host's own name for the lock file, and one shares work
-    # out to processes of its own, without files.
+    # None of these asks anybody: one escapes names, one tells this host's own name for the lock file, and one shares
+    # work out to processes of its own, without files.
     here = {"lock.py": {"socket"}, "workers.py": {"joblib"}}
     allowed = {"urllib.parse"} | here.get(source.name, set())
     assert not {name for name in imported - allowed if name.partition(".")[0] in NETWORK | UNSAFE}
