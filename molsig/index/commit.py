@@ -183,5 +183,7 @@ def _write(connection: duckdb.DuckDBPyConnection, incoming: Incoming, decision: 
     )
     connection.unregister("fresh")
     reached("commit.rows")
-    next_id = aggregates.refresh(connection, touched, next_id=next_id + len(vectors), snapshot=snapshot)
+    keys = chosen.select(["patient", "space", "sample", "item"])
+    given = aggregates.Given(keys.add_column(0, "n", integers_to_arrow(np.arange(len(vectors)))), vectors)
+    next_id = aggregates.refresh(connection, touched, next_id=next_id + len(vectors), snapshot=snapshot, given=given)
     set_counters(connection, snapshot, next_id)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters
 from molsig.index.arrays import vectors_from_arrow
-from molsig.index.connection import TURNSTILE, connect_to, first, reading, writing
+from molsig.index.connection import TURNSTILE, connect_to, first, reading, spill_of, writing
 from molsig.index.faults import reached
 from molsig.index.lock import writer_lock
 from molsig.index.manifest import sync_directory
@@ -82,6 +82,7 @@ class Store:
         if store.database.exists():
             raise UsageError(f"{store.path}: there is a reference already")
         leftovers = {TURNSTILE, "writer.lock", "index", "encoders", f"{DATABASE}.new", f"{DATABASE}.new.wal"}
+        leftovers.add(spill_of(store.path / f"{DATABASE}.new").name)
         try:
             if store.path.exists() and {entry.name for entry in store.path.iterdir()} - leftovers:
                 raise UsageError(f"{store.path}: exists and is not a molsig reference")
