@@ -175,4 +175,6 @@ def _check_modalities(batch: Sequence[Encoded]) -> None:
     for encoded in batch:
         before = modality_of.setdefault(encoded.space, encoded.modality)
         if before != encoded.modality:
-            raise UsageError(f"space {encoded.space!r} is given for two modalities, {before!r} and {encoded.modality!r}")
+            raise UsageError(
+                f"space {encoded.space!r} is given for two modalities, {before!r} and {encoded.modality!r}"
+            )

@@ -97,7 +97,9 @@ def compact(database: Path) -> None:
     with alone(database):
         if database.with_name(f"{DATABASE}.wal").exists():
             raise DamagedError(f"{database}: its log was not written into it; run molsig verify")
-        connection = duckdb.connect(config={"force_compression": "uncompressed", "temp_directory": str(spill_of(fresh))})
+        connection = duckdb.connect(
+            config={"force_compression": "uncompressed", "temp_directory": str(spill_of(fresh))}
+        )
         try:
             connection.execute(f"ATTACH {literal(database)} AS old (READ_ONLY)")
             connection.execute(f"ATTACH {literal(fresh)} AS fresh (ROW_GROUP_SIZE {ROW_GROUP})")

@@ -22,6 +22,7 @@ from molsig.index.near import near
 from molsig.index.reads import (
     IngestRow,
     encoders_of,
+    recognised,
     rows_of,
     snapshot_of,
     spaces_of,
@@ -177,6 +178,13 @@ class Store:
             return connection.sql(
                 "SELECT sample, item, digest FROM embeddings WHERE space = ?", params=[space]
             ).to_arrow_table()
+
+    def recognised(
+        self, space: str, samples: Sequence[str], items: Sequence[str], digests: Sequence[str]
+    ) -> NDArray[np.bool_]:
+        """Return which of some records are stored in a space with the same digest, bool (n,)."""
+        with self.reading() as connection:
+            return recognised(connection, space, samples, items, digests)
 
     def rows(self, space: str) -> pa.Table:
         """Return the rows of a space as (id, patient, sample, kind, item), by id.
