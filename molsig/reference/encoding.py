@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy as np
 from molsig.encoders.choice import ModelChoice
 from molsig.errors import NotFoundError, UsageError
 from molsig.index.manifest import sync_directory
-from molsig.ingest.mapped import blocks, release
+from molsig.ingest.mapped import release
 from molsig.types import Encoded, VectorSet
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class ReadyVectors:
         if self._hashed is None or self._hashed[0] is not ready:
             # SHA-256 lets other threads run, and takes longer than reading the vectors.
             with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-                found = pool.map(_hashes, (block for _, block in blocks(np.ascontiguousarray(ready.vectors))))
+                found = pool.map(partial(_hashes, ready.vectors), range(0, len(ready.vectors), _HASHED_ROWS))
                 self._hashed = ready, tuple(chain.from_iterable(found))
         return self._hashed[1]
 
@@ -74,8 +75,13 @@ class ReadyVectors:
         return encoded
 
 
-def _hashes(vectors: NDArray[np.float32]) -> list[str]:
-    return [hashlib.sha256(row).hexdigest() for row in vectors]
+_HASHED_ROWS = 4096
+
+
+def _hashes(vectors: NDArray[np.float32], start: int) -> list[str]:
+    found = [hashlib.sha256(row).hexdigest() for row in np.ascontiguousarray(vectors[start : start + _HASHED_ROWS])]
+    release(vectors)
+    return found
 
 
 def _ready(records: Records) -> VectorSet:
