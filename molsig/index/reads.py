@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from molsig.index.manifest import GenerationInfo
 
-_READ_ROWS = 4096
-"""Rows handed over at a time (12 MB): their copy is made while they are in the cache."""
+_READ_ROWS = 2048
+"""Rows handed over at a time (6 MB): their copy is made while they are in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
