@@ -63,16 +63,23 @@ class ReadyVectors:
         ready = _ready(records)
         chosen = range(len(ready.samples)) if rows is None else rows
         digests = self.digests(ready)
-        encoded = Encoded(
+        # What the batch before this one mapped is stored by now.
+        release(ready.vectors)
+        return Encoded(
             modality=self.modality,
             space=self.space,
             samples=tuple(map(ready.samples.__getitem__, chosen)),
             items=tuple(map(ready.items.__getitem__, chosen)),
-            vectors=ready.vectors[np.fromiter(chosen, np.int64, len(chosen))],
+            vectors=_taken(ready.vectors, np.fromiter(chosen, np.int64, len(chosen))),
             digests=tuple(map(digests.__getitem__, chosen)),
         )
-        release(ready.vectors)
-        return encoded
+
+
+def _taken(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return some rows; those that follow each other are not copied."""
+    if len(rows) and (rows[1:] == rows[:-1] + 1).all():
+        return vectors[rows[0] : rows[-1] + 1]
+    return vectors[rows]
 
 
 _HASHED_ROWS = 4096

@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,11 +117,14 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         raise UsageError("nothing to ingest: name at least one file")
     # A folder without the database is new, foreign, or what a killed creation left: `Store.create` tells which.
     store = Store.open(path) if (path / DATABASE).exists() else None
-    digest = _digest(cohort, options)
-    if store is not None and not options.dry_run and store.has_ingest(digest):
+    # Hashing large files takes as long as reading them: a new reference does both at once.
+    hashing = ThreadPoolExecutor(1)
+    digest = hashing.submit(_digest, cohort, options)
+    hashing.shutdown(wait=False)
+    if store is not None and not options.dry_run and store.has_ingest(digest.result()):
         with store.writer("ingest", progress=progress) as writer:
             writer.build_indexes(progress=progress)
-        patients = next((done.summary["patients"] for done in store.ingests() if done.digest == digest), 0)
+        patients = next((done.summary["patients"] for done in store.ingests() if done.digest == digest.result()), 0)
         # It may have been killed after its record was written and before it had learned.
         return _timed(start, _learned(store, IngestReport(patients=patients, unchanged=True), options, progress))
 
@@ -179,7 +183,7 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         if not report.conflicts:
             summary = {key: value for key, value in asdict(report).items() if key not in {"contracts", "warnings"}}
             files = [source.path.name for source in cohort.all_sources()]
-            writer.record_ingest(digest, summary, files, supersedes=options.replace)
+            writer.record_ingest(digest.result(), summary, files, supersedes=options.replace)
         writer.checkpoint()
     return _timed(start, _learned(store, report, options, progress))
 
