@@ -10,6 +10,7 @@ import typer
 from molsig.cli import options
 from molsig.cli.output import note, print_json, print_table
 from molsig.cli.progress import progress_bar
+from molsig.cli.quick import keep_pandas_out
 
 if TYPE_CHECKING:
     from molsig.reference.ingestion import IngestReport
@@ -70,6 +71,9 @@ def ingest(
     an ingest that was stopped is finished by giving the same command again. --new-encoder fits one anew: all samples
     are embedded into a new space, which takes the place of the old one at once when it is complete.
     """
+    # A reader of expression may be handed a data frame, ready vectors are not.
+    if vectors and not (rna or matrix or cohort):
+        keep_pandas_out()
     from molsig.reference import Reference
 
     chosen = options.cohort_of(

@@ -7,6 +7,7 @@ in the order of space, sample and item, so it does not depend on the order in wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,10 +29,10 @@ SHORT_RUN = 16
 """Up to this many rows of a patient are summed for all patients together; more (tiles) patient by patient."""
 
 # The rows an aggregate sums, stated once: `verify` recomputes from the same rows.
-SUMMED = (
-    "FROM embeddings e JOIN samples s ON s.sample = e.sample JOIN spaces p ON p.space = e.space"
-    " WHERE p.active AND s.kind <> 'normal'"
+_COUNTS = (
+    "JOIN samples s ON s.sample = e.sample JOIN spaces p ON p.space = e.space WHERE p.active AND s.kind <> 'normal'"
 )
+SUMMED = f"FROM embeddings e {_COUNTS}"
 
 
 def sums(
@@ -70,14 +71,24 @@ def _sum_of(
     ).to_arrow_table()
     connection.unregister("chunk")
     vectors = vectors_from_arrow(rows["vector"])
-    keys = rows.drop_columns(["vector"]).combine_chunks()
+    return _sum_rows(rows.drop_columns(["vector"]), vectors, np.arange(len(vectors)))
+
+
+def _sum_rows(
+    rows: pa.Table, vectors: NDArray[np.float32], places: NDArray[np.int64]
+) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]:
+    """Sum rows (patient, space, sample, item) by patient, whatever order they come in.
+
+    The vector of a row is that at its place in `vectors`.
+    """
+    keys = rows.combine_chunks()
     order = pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])
     names = keys["patient"].take(order).combine_chunks().dictionary_encode()
     names = names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
     codes = integers(names.indices)
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
     parts = np.diff(np.r_[starts, len(codes)])
-    return names.dictionary, parts, _add_up(vectors, integers(order), starts, parts)
+    return names.dictionary, parts, _add_up(vectors, places[integers(order)], starts, parts)
 
 
 def _add_up(
@@ -94,12 +105,26 @@ def _add_up(
     return total.astype(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Rows (n, patient, space, sample, item) that the open transaction has stored; `n` is their place in `vectors`."""
+
+    rows: pa.Table
+    vectors: NDArray[np.float32]
+
+
 def refresh(
-    connection: duckdb.DuckDBPyConnection, patients: pa.Array | pa.ChunkedArray, *, next_id: int, snapshot: int
+    connection: duckdb.DuckDBPyConnection,
+    patients: pa.Array | pa.ChunkedArray,
+    *,
+    next_id: int,
+    snapshot: int,
+    given: Given | None = None,
 ) -> int:
     """Bring the aggregates of `patients` up to their rows, inside the caller's transaction.
 
-    An aggregate that changes is a new row with a new id; one that does not keeps its row.
+    An aggregate that changes is a new row with a new id; one that does not keeps its row. Patients all of whose rows
+    are `given` are summed from there; the rows of others are read.
 
     Returns
     -------
@@ -114,11 +139,10 @@ def refresh(
     stored_vectors = vectors_from_arrow(stored["vector"])
     stored_ids = integers(stored["id"])
     stored_parts = integers(stored["parts"])
-    place_of = {patient: place for place, patient in enumerate(stored["patient"].to_pylist())}
     kept = np.zeros(stored.num_rows, bool)
     fresh: list[tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]] = []
-    for names, parts, vectors in sums(connection, patients):
-        places = np.array([place_of.get(name, -1) for name in names.to_pylist()], dtype=np.int64)
+    for names, parts, vectors in _sums(connection, patients, given, snapshot):
+        places = integers(pc.fill_null(pc.index_in(names, value_set=stored["patient"].combine_chunks()), -1))
         same = places >= 0
         found = places[same]
         same[same] = (stored_parts[found] == parts[same]) & (stored_vectors[found] == vectors[same]).all(axis=1)
@@ -143,6 +167,35 @@ def refresh(
         connection.unregister("fresh")
         next_id += len(names)
     return next_id
+
+
+def _sums(
+    connection: duckdb.DuckDBPyConnection,
+    patients: pa.Array | pa.ChunkedArray,
+    given: Given | None,
+    snapshot: int,
+) -> Iterator[tuple[pa.Array, NDArray[np.int64], NDArray[np.float32]]]:
+    """As `sums`; vectors at hand are not read back."""
+    if given is None:
+        yield from sums(connection, patients)
+        return
+    connection.register("touched", pa.table({"patient": patients}))
+    known = connection.sql(
+        "SELECT DISTINCT patient FROM embeddings WHERE snapshot < ? AND patient IN (SELECT patient FROM touched)",
+        params=[snapshot],
+    ).to_arrow_table()["patient"]
+    connection.unregister("touched")
+    connection.register("given", given.rows)
+    connection.register("known", pa.table({"patient": known}))
+    rows = connection.sql(
+        "SELECT e.n AS n, e.patient AS patient, e.space AS space, e.sample AS sample, e.item AS item FROM given e"  # noqa: S608
+        f" {_COUNTS} AND e.patient NOT IN (SELECT patient FROM known)"
+    ).to_arrow_table()
+    connection.unregister("given")
+    connection.unregister("known")
+    if rows.num_rows:
+        yield _sum_rows(rows.drop_columns(["n"]), given.vectors, integers(rows["n"]))
+    yield from sums(connection, known)
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, ids: NDArray[np.int64]) -> None:

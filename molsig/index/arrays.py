@@ -14,6 +14,8 @@ import pyarrow as pa
 from molsig.types import DIM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
@@ -30,6 +32,19 @@ def vectors_from_arrow(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32
         [_numbers(chunk.flatten(), np.float32) for chunk in _chunks(column)], np.float32
     )
     return flat.reshape(-1, DIM)
+
+
+def stacked(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Fill one array with the ids and vectors of batches (id, vector) of `rows` rows together, as they arrive."""
+    ids, vectors = np.empty(rows, np.int64), np.empty((rows, DIM), np.float32)
+    end = 0
+    for batch in batches:
+        start, end = end, end + batch.num_rows
+        ids[start:end] = _numbers(batch["id"], np.int64)
+        vectors[start:end].reshape(-1)[:] = _numbers(batch["vector"].flatten(), np.float32)
+    if end != rows:
+        raise ValueError(f"{end} rows came, {rows} were told")
+    return ids, vectors
 
 
 def integers_to_arrow(values: NDArray[np.int64]) -> pa.Int64Array:

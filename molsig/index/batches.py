@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.types import Encoded
+    from molsig.types import Encoded, SampleId
 
 LARGEST = 1e15
 """Largest magnitude of a vector's component."""
+
+BLOCK_ROWS = 2048
+"""Vectors looked at together: few enough to stay in the cache."""
 
 KINDS = ("tumour", "normal", "metastasis", "recurrence", "other")
 
@@ -90,25 +94,45 @@ def lay_out(batch: Sequence[Encoded]) -> Incoming:
     UsageError
         The parts of an `Encoded` differ in length, or a name is not allowed.
     """
-    columns: dict[str, list[str]] = {
-        name: [] for name in ("space", "modality", "patient", "sample", "kind", "item", "digest")
-    }
     for encoded in batch:
         _check(encoded)
-        count = len(encoded.samples)
-        columns["space"] += [encoded.space] * count
-        columns["modality"] += [encoded.modality] * count
-        columns["patient"] += [sample.patient for sample in encoded.samples]
-        columns["sample"] += [sample.sample for sample in encoded.samples]
-        columns["kind"] += [sample.kind for sample in encoded.samples]
-        columns["item"] += encoded.items
-        columns["digest"] += encoded.digests
-    _check_names(columns)
-    rows = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+    _check_modalities(batch)
+    tables = [_columns(encoded) for encoded in batch]
+    _check_samples([samples for samples, _ in tables])
+    rows = pa.concat_tables([_NO_ROWS, *(rows for _, rows in tables)])
     rows = rows.add_column(0, "n", integers_to_arrow(np.arange(rows.num_rows)))
     parts = [np.asarray(encoded.vectors, dtype=np.float32) for encoded in batch]
     vectors = parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, DIM), np.float32), *parts])
     return Incoming(rows, vectors)
+
+
+_NO_ROWS = pa.schema(
+    [(name, pa.string()) for name in ("space", "modality", "patient", "sample", "kind", "item", "digest")]
+).empty_table()
+
+
+def _columns(encoded: Encoded) -> tuple[list[SampleId], pa.Table]:
+    """Return the distinct samples of a part, in the order they come, and its rows."""
+    count = len(encoded.samples)
+    # Readers make one object per sample, however many tiles it has: told apart by identity, no row is looked at.
+    marks = np.fromiter(map(id, encoded.samples), np.int64, count)
+    _, firsts, codes = np.unique(marks, return_index=True, return_inverse=True)
+    places = integers_to_arrow(codes)
+    samples = [encoded.samples[first] for first in firsts.tolist()]
+    whose = {
+        name: pa.array([getattr(sample, name) for sample in samples], pa.string()).take(places)
+        for name in ("patient", "sample", "kind")
+    }
+    rows = pa.table(
+        {
+            "space": pa.repeat(pa.scalar(encoded.space, pa.string()), count),
+            "modality": pa.repeat(pa.scalar(encoded.modality, pa.string()), count),
+            **whose,
+            "item": pa.array(encoded.items, pa.string()),
+            "digest": pa.array(encoded.digests, pa.string()),
+        }
+    )
+    return [samples[place] for place in np.argsort(firsts).tolist()], rows
 
 
 def _check(encoded: Encoded) -> None:
@@ -120,28 +144,37 @@ def _check(encoded: Encoded) -> None:
         raise InputError(f"{where}: shape {encoded.vectors.shape} for {count} samples, expected ({count}, {DIM})")
     if len(encoded.items) != count or len(encoded.digests) != count:
         raise UsageError(f"{where}: {count} samples, {len(encoded.items)} items and {len(encoded.digests)} digests")
-    # The comparison is false for NaN as well; the bound keeps every sum and square of stored values finite.
-    usable = (np.abs(encoded.vectors) <= LARGEST).all(axis=1)
-    if not usable.all():
-        first = int(np.argmin(usable))
+    for start in range(0, count, BLOCK_ROWS):
+        block = encoded.vectors[start : start + BLOCK_ROWS]
+        # Either comparison is false for NaN as well; the bound keeps every sum and square of stored values finite.
+        if block.min() >= -LARGEST and block.max() <= LARGEST:
+            continue
+        first = start + int(np.argmin((np.abs(block) <= LARGEST).all(axis=1)))
         raise InputError(
-            f"{where}: {count - int(usable.sum())} hold a value that is not finite or beyond {LARGEST:g},"
-            f" the first is of sample {encoded.samples[first].sample!r}"
+            f"{where}: a value is not finite or beyond {LARGEST:g}, in row {first + 1:,},"
+            f" of sample {encoded.samples[first].sample!r}"
         )
 
 
-def _check_names(columns: Mapping[str, Sequence[str]]) -> None:
+def _check_samples(parts: Sequence[Sequence[SampleId]]) -> None:
     patient_of: dict[str, str] = {}
-    for patient, sample, kind in zip(columns["patient"], columns["sample"], columns["kind"], strict=True):
-        if not patient or not sample:
-            raise InputError(f"an embedding has an empty id: patient {patient!r}, sample {sample!r}")
-        if kind not in KINDS:
+    for one in chain.from_iterable(parts):
+        if not one.patient or not one.sample:
+            raise InputError(f"an embedding has an empty id: patient {one.patient!r}, sample {one.sample!r}")
+        if one.kind not in KINDS:
             raise InputError(
-                f"sample {sample!r}: unknown kind of specimen {kind!r}", hint=f"Use one of {', '.join(KINDS)}"
+                f"sample {one.sample!r}: unknown kind of specimen {one.kind!r}", hint=f"Use one of {', '.join(KINDS)}"
             )
-        if patient_of.setdefault(sample, patient) != patient:
-            raise InputError(f"sample {sample!r} is given for two patients, {patient_of[sample]!r} and {patient!r}")
+        before = patient_of.setdefault(one.sample, one.patient)
+        if before != one.patient:
+            raise InputError(f"sample {one.sample!r} is given for two patients, {before!r} and {one.patient!r}")
+
+
+def _check_modalities(batch: Sequence[Encoded]) -> None:
     modality_of: dict[str, str] = {}
-    for space, modality in zip(columns["space"], columns["modality"], strict=True):
-        if modality_of.setdefault(space, modality) != modality:
-            raise UsageError(f"space {space!r} is given for two modalities, {modality_of[space]!r} and {modality!r}")
+    for encoded in batch:
+        before = modality_of.setdefault(encoded.space, encoded.modality)
+        if before != encoded.modality:
+            raise UsageError(
+                f"space {encoded.space!r} is given for two modalities, {before!r} and {encoded.modality!r}"
+            )

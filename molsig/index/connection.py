@@ -38,6 +38,11 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 # Vectors do not compress; trying costs more than half of the insert time.
 _WRITING = {**_CONFIG, "force_compression": "uncompressed"}
 
+ROW_GROUP = 8192
+"""Rows that DuckDB lays out together: 25 MB of vectors. A full group goes to its place in the file while the insert is
+still running; rows of one that is not full are written twice, to the log and to the file. At DuckDB's own 122,880 rows
+that is nearly every row of a commit. Files with groups of any size are read and written alike."""
+
 
 # DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -170,8 +175,28 @@ def first(
 
 
 def connect_to(database: Path) -> duckdb.DuckDBPyConnection:
-    """Open a file that nobody else knows of yet, for writing."""
-    return duckdb.connect(str(database), config=_WRITING)
+    """Open a file for writing; one that is not there is made.
+
+    The size of row groups can only be given to ATTACH, so the file is attached to an instance of its own.
+    """
+    connection = duckdb.connect(config={**_WRITING, "temp_directory": str(spill_of(database))})
+    try:
+        connection.execute(f"ATTACH {literal(database)} AS reference (ROW_GROUP_SIZE {ROW_GROUP})")
+        connection.execute("USE reference")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def spill_of(database: Path) -> Path:
+    """Return the folder of what a writer of `database` has no memory for; it is a writer's alone, and goes with it."""
+    return database.with_name(f"{database.name}.spill")
+
+
+def literal(path: Path) -> str:
+    """Write a path as an SQL string, for statements that take no parameters."""
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 @contextmanager
@@ -203,12 +228,16 @@ def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.Duck
     for pause in _pauses(patience):
         try:
             with _opening:
-                return duckdb.connect(str(database), read_only=read_only, config=_CONFIG if read_only else _WRITING)
+                if not read_only:
+                    return connect_to(database)
+                return duckdb.connect(str(database), read_only=True, config=_CONFIG)
         except duckdb.ConnectionException as error:
             problem = f"this process holds it open through another duckdb connection ({error})"
         except duckdb.Error as error:
             problem = str(error)
-            if "Could not set lock" not in problem:
+            if "Unique file handle conflict" in problem:
+                problem = f"this process holds it open through another duckdb connection ({error})"
+            elif "Could not set lock" not in problem:
                 if "Permission denied" in problem or "Cannot open file" in problem:
                     raise UsageError(f"{database}: cannot be opened: {error}") from error
                 raise DamagedError(f"{database}: DuckDB cannot open it: {error}") from error

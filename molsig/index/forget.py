@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from molsig.errors import DamagedError, NotFoundError
-from molsig.index.connection import alone, connect_to, first, transaction, writing
+from molsig.index.connection import ROW_GROUP, alone, connect_to, first, literal, spill_of, transaction, writing
 from molsig.index.counters import counters, set_counters
 from molsig.index.faults import reached
 from molsig.index.manifest import sync_directory
@@ -96,10 +97,12 @@ def compact(database: Path) -> None:
     with alone(database):
         if database.with_name(f"{DATABASE}.wal").exists():
             raise DamagedError(f"{database}: its log was not written into it; run molsig verify")
-        connection = duckdb.connect(config={"force_compression": "uncompressed"})
+        connection = duckdb.connect(
+            config={"force_compression": "uncompressed", "temp_directory": str(spill_of(fresh))}
+        )
         try:
-            connection.execute(f"ATTACH {_literal(database)} AS old (READ_ONLY)")
-            connection.execute(f"ATTACH {_literal(fresh)} AS fresh")
+            connection.execute(f"ATTACH {literal(database)} AS old (READ_ONLY)")
+            connection.execute(f"ATTACH {literal(fresh)} AS fresh (ROW_GROUP_SIZE {ROW_GROUP})")
             connection.execute("COPY FROM DATABASE old TO fresh")
             connection.execute("UPDATE fresh.state SET compact_due = false")
             connection.execute("CHECKPOINT fresh")
@@ -113,10 +116,9 @@ def compact(database: Path) -> None:
 
 
 def remove_leftovers(database: Path) -> None:
-    """Remove a new database file that was never put in place."""
-    for name in (f"{DATABASE}.new", f"{DATABASE}.new.wal"):
+    """Remove a new database file that was never put in place, and what a writer that died had spilled to disk."""
+    fresh = database.with_name(f"{DATABASE}.new")
+    for name in (fresh.name, f"{fresh.name}.wal"):
         database.with_name(name).unlink(missing_ok=True)
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+    for spilled in (spill_of(database), spill_of(fresh)):
+        shutil.rmtree(spilled, ignore_errors=True)

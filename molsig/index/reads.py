@@ -10,19 +10,23 @@ import numpy as np
 import pyarrow as pa
 
 from molsig.errors import NotFoundError
-from molsig.index.arrays import integers, integers_to_arrow, vectors_from_arrow
+from molsig.index.arrays import integers, integers_to_arrow, stacked, vectors_from_arrow
+from molsig.index.connection import first
 from molsig.index.counters import counters
 from molsig.index.manifest import generation_info
 from molsig.types import DIM, SUM_SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import duckdb
     from numpy.typing import NDArray
 
     from molsig.index.manifest import GenerationInfo
+
+_READ_ROWS = 2048
+"""Rows handed over at a time (6 MB): their copy is made while they are in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,9 @@ def vectors_of(
     table = "aggregates" if space == SUM_SPACE else "embeddings"
     condition, params = ("true", []) if space == SUM_SPACE else ("space = ?", [space])
     if ids is None:
-        rows = connection.sql(f"SELECT id, vector FROM {table} WHERE {condition}", params=params).to_arrow_table()  # noqa: S608
-        found, vectors = integers(rows["id"]), vectors_from_arrow(rows["vector"])
+        count = first(connection, f"SELECT count(*) FROM {table} WHERE {condition}", params)  # noqa: S608
+        rows = connection.sql(f"SELECT id, vector FROM {table} WHERE {condition}", params=params)  # noqa: S608
+        found, vectors = stacked(rows.to_arrow_reader(_READ_ROWS), count[0] if count else 0)
         # Rows come in the order they were inserted, which is that of their ids unless the file was compacted.
         if np.any(found[1:] < found[:-1]):
             order = np.argsort(found)
@@ -129,6 +134,34 @@ def vectors_of(
         raise NotFoundError(f"space {space!r} has no row {', '.join(map(str, missing[:5].tolist()))}")
     order = np.argsort(found)
     return wanted, vectors_from_arrow(rows["vector"])[order[inverse]]
+
+
+def recognised(
+    connection: duckdb.DuckDBPyConnection,
+    space: str,
+    samples: Sequence[str],
+    items: Sequence[str],
+    digests: Sequence[str],
+) -> NDArray[np.bool_]:
+    """Return which of some records are stored in a space of an open database with the same digest."""
+    given = pa.table(
+        {
+            "n": integers_to_arrow(np.arange(len(samples))),
+            "sample": pa.array(samples, pa.string()),
+            "item": pa.array(items, pa.string()),
+            "digest": pa.array(digests, pa.string()),
+        }
+    )
+    same = np.zeros(given.num_rows, bool)
+    connection.register("given", given)
+    found = connection.sql(
+        "SELECT g.n AS n FROM given g SEMI JOIN (SELECT sample, item, digest FROM embeddings WHERE space = ?) e"
+        " ON e.sample = g.sample AND e.item = g.item AND e.digest = g.digest",
+        params=[space],
+    ).to_arrow_table()
+    connection.unregister("given")
+    same[integers(found["n"])] = True
+    return same
 
 
 def encoders_of(connection: duckdb.DuckDBPyConnection) -> list[EncoderRow]:

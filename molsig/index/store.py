@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters
 from molsig.index.arrays import vectors_from_arrow
-from molsig.index.connection import TURNSTILE, connect_to, first, reading, writing
+from molsig.index.connection import TURNSTILE, connect_to, first, reading, spill_of, writing
 from molsig.index.faults import reached
 from molsig.index.lock import writer_lock
 from molsig.index.manifest import sync_directory
@@ -22,6 +22,7 @@ from molsig.index.near import near
 from molsig.index.reads import (
     IngestRow,
     encoders_of,
+    recognised,
     rows_of,
     snapshot_of,
     spaces_of,
@@ -82,6 +83,7 @@ class Store:
         if store.database.exists():
             raise UsageError(f"{store.path}: there is a reference already")
         leftovers = {TURNSTILE, "writer.lock", "index", "encoders", f"{DATABASE}.new", f"{DATABASE}.new.wal"}
+        leftovers.add(spill_of(store.path / f"{DATABASE}.new").name)
         try:
             if store.path.exists() and {entry.name for entry in store.path.iterdir()} - leftovers:
                 raise UsageError(f"{store.path}: exists and is not a molsig reference")
@@ -176,6 +178,13 @@ class Store:
             return connection.sql(
                 "SELECT sample, item, digest FROM embeddings WHERE space = ?", params=[space]
             ).to_arrow_table()
+
+    def recognised(
+        self, space: str, samples: Sequence[str], items: Sequence[str], digests: Sequence[str]
+    ) -> NDArray[np.bool_]:
+        """Return which of some records are stored in a space with the same digest, bool (n,)."""
+        with self.reading() as connection:
+            return recognised(connection, space, samples, items, digests)
 
     def rows(self, space: str) -> pa.Table:
         """Return the rows of a space as (id, patient, sample, kind, item), by id.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from molsig.errors import InputError
 from molsig.types import SampleId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from molsig.types import SampleKind
@@ -185,30 +186,33 @@ def resolve_samples(
     InputError
         An empty or repeated id, a patient column that contradicts the barcode, a kind that is not known.
     """
-    barcodes = [parse_barcode(one) for one in ids]
+    # A sample may have thousands of tiles: what is said of it is read once, in the row it is first said in.
+    barcodes = {one: parse_barcode(one) for one in dict.fromkeys(ids)}
     _check_ids(ids, barcodes, file, row_of, as_column, unique)
-    aliquots = Counter(short for _, short in {(b.full, b.sample) for b in barcodes if b is not None})
-    names: list[str] = []
+    aliquots = Counter(short for _, short in {(b.full, b.sample) for b in barcodes.values() if b is not None})
+    made: dict[tuple[str, str | None, str | None], tuple[SampleId, bool]] = {}
     samples: list[SampleId] = []
     found = 0
-    for i, (one, barcode) in enumerate(zip(ids, barcodes, strict=True)):
-        name = one
-        if barcode is not None:
-            name = barcode.full if aliquots[barcode.sample] > 1 else barcode.sample
-        names.append(name)
-        patient = one if barcode is None else barcode.patient
-        kind: SampleKind = "tumour" if barcode is None else barcode.kind
-        given = None if patients is None else patients[i]
-        if given:
-            patient = _given_patient(given, barcode, file, row_of, i)
-        word = None if kinds is None else kinds[i]
-        if word:
-            kind = _given_kind(word, file, row_of, i)
-        entry = None if table is None else table.find(one, barcode)
-        if entry is not None:
-            found += 1
-            patient, kind = entry[0], entry[1] or kind
-        samples.append(SampleId(name, patient, kind))
+    for i, key in enumerate(zip(ids, patients or repeat(None), kinds or repeat(None), strict=False)):
+        known = made.get(key)
+        if known is None:
+            one, given, word = key
+            barcode = barcodes[one]
+            name = one
+            if barcode is not None:
+                name = barcode.full if aliquots[barcode.sample] > 1 else barcode.sample
+            patient = one if barcode is None else barcode.patient
+            kind: SampleKind = "tumour" if barcode is None else barcode.kind
+            if given:
+                patient = _given_patient(given, barcode, file, row_of, i)
+            if word:
+                kind = _given_kind(word, file, row_of, i)
+            entry = None if table is None else table.find(one, barcode)
+            if entry is not None:
+                patient, kind = entry[0], entry[1] or kind
+            known = made[key] = SampleId(name, patient, kind), entry is not None
+        samples.append(known[0])
+        found += known[1]
     notes, warnings = [], []
     several = sum(n for n in aliquots.values() if n > 1)
     if several and unique:
@@ -220,14 +224,15 @@ def resolve_samples(
 
 def _check_ids(
     ids: Sequence[str],
-    barcodes: Sequence[Barcode | None],
+    barcodes: Mapping[str, Barcode | None],
     file: str | Path,
     row_of: Callable[[int], int],
     as_column: bool,
     unique: bool,
 ) -> None:
     seen: dict[str, int] = {}
-    for i, (one, barcode) in enumerate(zip(ids, barcodes, strict=True)):
+    for i, one in enumerate(ids) if unique else _firsts(ids):
+        barcode = barcodes[one]
         if not one.strip():
             raise InputError("a sample without an id", file=file, row=row_of(i), hint="Give it one, or remove it")
         if len(one) > 256:
@@ -243,6 +248,15 @@ def _check_ids(
                 hint="Keep one of them, or give them different ids and a sample table that joins them to one patient",
             )
         seen[key] = i
+
+
+def _firsts(ids: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield each distinct id with the place it first stands at."""
+    places: dict[str, int] = {}
+    for i, one in enumerate(ids):
+        places.setdefault(one, i)
+    for one, i in places.items():
+        yield i, one
 
 
 def _given_patient(given: str, barcode: Barcode | None, file: str | Path, row_of: Callable[[int], int], i: int) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from molsig.errors import InputError, UsageError
 from molsig.ingest.lift import Reduce, to_768
 from molsig.ingest.limits import DEFAULT_LIMITS
+from molsig.ingest.mapped import blocks
 from molsig.ingest.opening import file_kind
 from molsig.ingest.samples import resolve_samples
 from molsig.ingest.tables import read_sample_table
@@ -118,19 +120,27 @@ def read_vectors(
 
 
 def _check_vectors(path: str | Path, ready: Ready) -> None:
-    for problem, rows in (
-        ("a vector that is not finite", ~np.isfinite(ready.vectors).all(axis=1)),
-        ("a vector of zeros, which has no direction", ~ready.vectors.any(axis=1)),
-    ):
-        wrong = np.flatnonzero(rows)
-        if len(wrong):
-            i = int(wrong[0])
-            raise InputError(
-                problem, file=path, row=i + 1, column=ready.samples[i], hint="Remove it, or encode it again"
-            )
+    for start, block in blocks(ready.vectors):
+        # A row with NaN has NaN for both.
+        low, high = block.min(axis=1), block.max(axis=1)
+        finite, zero = np.isfinite(low) & np.isfinite(high), (low == 0) & (high == 0)
+        if finite.all() and not zero.any():
+            continue
+        i = int(np.argmax(~finite | zero))
+        problem = "a vector of zeros, which has no direction" if finite[i] else "a vector that is not finite"
+        raise InputError(
+            problem,
+            file=path,
+            row=start + i + 1,
+            column=ready.samples[start + i],
+            hint="Remove it, or encode it again",
+        )
 
 
 def _check_unique(path: str | Path, ready: Ready) -> None:
+    names = pa.table({"sample": pa.array(ready.samples, pa.string()), "item": pa.array(ready.items, pa.string())})
+    if names.group_by(["sample", "item"]).aggregate([]).num_rows == names.num_rows:
+        return
     seen: dict[tuple[str, str], int] = {}
     for i, key in enumerate(zip(ready.samples, ready.items, strict=True)):
         if seen.setdefault(key, i) != i:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +19,13 @@ import numpy as np
 from molsig.encoders.choice import ModelChoice
 from molsig.errors import NotFoundError, UsageError
 from molsig.index.manifest import sync_directory
+from molsig.ingest.mapped import release
 from molsig.types import Encoded, VectorSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from molsig.encoders.encoder import Encoder
     from molsig.index.store import Store
@@ -35,29 +42,53 @@ class ReadyVectors:
     def __init__(self, records: VectorSet) -> None:
         self.space = records.encoder
         self.modality = records.modality
+        self._hashed: tuple[VectorSet, tuple[str, ...]] | None = None
 
     def card(self) -> dict[str, Any]:
         """What little is known of an encoder that ran elsewhere."""
         return {"name": self.space, "modality": self.modality, "ready": True}
 
     def digests(self, records: Records) -> tuple[str, ...]:
-        """Hex SHA-256 of each vector."""
-        vectors = np.ascontiguousarray(_ready(records).vectors)
-        return tuple(hashlib.sha256(row.tobytes()).hexdigest() for row in vectors)
+        """Hex SHA-256 of each vector, computed once."""
+        ready = _ready(records)
+        if self._hashed is None or self._hashed[0] is not ready:
+            # SHA-256 lets other threads run, and takes longer than reading the vectors.
+            with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+                found = pool.map(partial(_hashes, ready.vectors), range(0, len(ready.vectors), _HASHED_ROWS))
+                self._hashed = ready, tuple(chain.from_iterable(found))
+        return self._hashed[1]
 
     def encode(self, records: Records, *, rows: Sequence[int] | None = None, allow_missing: bool = False) -> Encoded:
         """The chosen rows as they are."""
         ready = _ready(records)
         chosen = range(len(ready.samples)) if rows is None else rows
         digests = self.digests(ready)
+        # What the batch before this one mapped is stored by now.
+        release(ready.vectors)
         return Encoded(
             modality=self.modality,
             space=self.space,
-            samples=tuple(ready.samples[row] for row in chosen),
-            items=tuple(ready.items[row] for row in chosen),
-            vectors=ready.vectors[list(chosen)],
-            digests=tuple(digests[row] for row in chosen),
+            samples=tuple(map(ready.samples.__getitem__, chosen)),
+            items=tuple(map(ready.items.__getitem__, chosen)),
+            vectors=_taken(ready.vectors, np.fromiter(chosen, np.int64, len(chosen))),
+            digests=tuple(map(digests.__getitem__, chosen)),
         )
+
+
+def _taken(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return some rows; those that follow each other are not copied."""
+    if len(rows) and (rows[1:] == rows[:-1] + 1).all():
+        return vectors[rows[0] : rows[-1] + 1]
+    return vectors[rows]
+
+
+_HASHED_ROWS = 4096
+
+
+def _hashes(vectors: NDArray[np.float32], start: int) -> list[str]:
+    found = [hashlib.sha256(row).hexdigest() for row in np.ascontiguousarray(vectors[start : start + _HASHED_ROWS])]
+    release(vectors)
+    return found
 
 
 def _ready(records: Records) -> VectorSet:

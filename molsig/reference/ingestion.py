@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from molsig.index.attributes import PatientChange
 from molsig.index.schema import DATABASE
 from molsig.index.store import Store
 from molsig.ingest.cohort import digest_source, load
+from molsig.reference.committing import commit_records
 from molsig.reference.encoding import (
     ReadyVectors,
     gene_map,
@@ -25,23 +27,19 @@ from molsig.reference.encoding import (
     unique_modalities,
 )
 from molsig.reference.fitting import make_encoder
-from molsig.types import MutationSet, PatientTable, TextSet, VectorSet, items_of, silent
+from molsig.types import MutationSet, PatientTable, TextSet, VectorSet, silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from molsig.encoders.encoder import Encoder
-    from molsig.index.batches import Conflict
     from molsig.index.writer import Writer
     from molsig.ingest.cohort import Cohort
     from molsig.types import ContractReport, Progress, Records
 
 TISSUE = "cancer_type"
 """Patient column that tells the tumour type, where there is one."""
-
-BATCH_PATIENTS = 1024
-"""Patients per transaction: small enough to lose little when killed, large enough for a fast commit."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +117,14 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         raise UsageError("nothing to ingest: name at least one file")
     # A folder without the database is new, foreign, or what a killed creation left: `Store.create` tells which.
     store = Store.open(path) if (path / DATABASE).exists() else None
-    digest = _digest(cohort, options)
-    if store is not None and not options.dry_run and store.has_ingest(digest):
+    # Hashing large files takes as long as reading them: a new reference does both at once.
+    hashing = ThreadPoolExecutor(1)
+    digest = hashing.submit(_digest, cohort, options)
+    hashing.shutdown(wait=False)
+    if store is not None and not options.dry_run and store.has_ingest(digest.result()):
         with store.writer("ingest", progress=progress) as writer:
             writer.build_indexes(progress=progress)
-        patients = next((done.summary["patients"] for done in store.ingests() if done.digest == digest), 0)
+        patients = next((done.summary["patients"] for done in store.ingests() if done.digest == digest.result()), 0)
         # It may have been killed after its record was written and before it had learned.
         return _timed(start, _learned(store, IngestReport(patients=patients, unchanged=True), options, progress))
 
@@ -182,7 +183,7 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         if not report.conflicts:
             summary = {key: value for key, value in asdict(report).items() if key not in {"contracts", "warnings"}}
             files = [source.path.name for source in cohort.all_sources()]
-            writer.record_ingest(digest, summary, files, supersedes=options.replace)
+            writer.record_ingest(digest.result(), summary, files, supersedes=options.replace)
         writer.checkpoint()
     return _timed(start, _learned(store, report, options, progress))
 
@@ -306,29 +307,16 @@ def _commit(
     report: IngestReport,
 ) -> IngestReport:
     """Encode and commit what is not stored yet, whole patients at a time."""
-    pending, skipped = [], 0
-    for one, encoder in zip(modal, encoders, strict=True):
-        rows, same = _new_rows(store, one, encoder)
-        pending.append((one, encoder, rows))
-        skipped += same
-    patients = sorted({patient for _, _, rows in pending for patient in rows})
-    added = dict.fromkeys((one.modality for one in modal), 0)
-    replaced = 0
-    conflicts: list[Conflict] = []
-    for begin in range(0, len(patients), BATCH_PATIENTS):
-        progress("encode and commit", begin, len(patients))
-        batch = []
-        for one, encoder, rows in pending:
-            chosen = [row for patient in patients[begin : begin + BATCH_PATIENTS] for row in rows.get(patient, ())]
-            if chosen:
-                batch.append(encoder.encode(one, rows=chosen, allow_missing=options.allow_missing))
-        result = writer.commit(batch, replace=options.replace)
-        for modality, n in result.added.items():
-            added[modality] += n
-        skipped += result.skipped
-        replaced += result.replaced
-        conflicts += result.conflicts
-    progress("encode and commit", len(patients), len(patients))
+    done = commit_records(
+        store,
+        writer,
+        modal,
+        encoders,
+        replace=options.replace,
+        allow_missing=options.allow_missing,
+        progress=progress,
+    )
+    conflicts = done.conflicts
     warnings = report.warnings
     if conflicts:
         warnings += (
@@ -337,9 +325,9 @@ def _commit(
         )
     return replace(
         report,
-        added=added,
-        skipped=skipped,
-        replaced=replaced,
+        added=done.added,
+        skipped=done.skipped,
+        replaced=done.replaced,
         conflicts=len(conflicts),
         warnings=warnings,
         device=next(
@@ -347,23 +335,6 @@ def _commit(
         ),
         encoders={one.modality: encoder.space for one, encoder in zip(modal, encoders, strict=True)},
     )
-
-
-def _new_rows(store: Store, records: Records, encoder: Encoder | ReadyVectors) -> tuple[dict[str, list[int]], int]:
-    """Rows that are not stored with the same input, by patient, and how many are."""
-    stored = store.stored(encoder.space)
-    keys = zip(stored["sample"].to_pylist(), stored["item"].to_pylist(), strict=True)
-    known = dict(zip(keys, stored["digest"].to_pylist(), strict=True))
-    items = items_of(records)
-    rows: dict[str, list[int]] = {}
-    same = 0
-    for row, digest in enumerate(encoder.digests(records)):
-        sample = records.samples[row]
-        if known.get((sample.sample, items[row])) == digest:
-            same += 1
-        else:
-            rows.setdefault(sample.patient, []).append(row)
-    return rows, same
 
 
 def _digest(cohort: Cohort, options: IngestOptions) -> str:

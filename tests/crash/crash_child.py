@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+import crash_cohort
 from crash_cohort import SPACES, Batch
 
 from molsig.index import schema
@@ -49,6 +50,14 @@ def ingest(path: Path, log: Path, first: int, last: int) -> None:
         writer.record_ingest(f"batches {first} to {last}", {}, [])
         writer.checkpoint()
     acknowledge(log, "done")
+
+
+def bulk(path: Path, log: Path, first: int, last: int) -> None:
+    """Commit tiles by the thousand."""
+    with Store.open(path).writer("crash bulk") as writer:
+        for number in range(first, last):
+            writer.commit([crash_cohort.bulk(number)])
+            acknowledge(log, f"batch {number}")
 
 
 def columns(path: Path, log: Path, first: int, last: int) -> None:
@@ -112,7 +121,7 @@ def check(path: Path, log: Path, first: int, last: int) -> None:
     print(json.dumps([[check.name, check.ok, check.detail] for check in verify(Store.open(path))]))
 
 
-ACTIONS = {action.__name__: action for action in (ingest, columns, index, forget, create, migrate, learn, check)}
+ACTIONS = {action.__name__: action for action in (ingest, bulk, columns, index, forget, create, migrate, learn, check)}
 
 
 def main() -> int:

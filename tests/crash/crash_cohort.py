@@ -14,6 +14,11 @@ PATIENTS = 6
 
 SPACES = {"rna": "rna-crash", "mutation": "mutation-crash"}
 
+BULK_SPACE = "tile-crash"
+BULK_PATIENTS = 3
+BULK_TILES = 6_000
+"""Tiles of each patient of a bulk commit, so that it spans several row groups of the file."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -55,6 +60,29 @@ class Batch:
                 if sample.kind != "normal":
                     totals[sample.patient] += vector
         return {patient: total.astype(np.float32) for patient, total in totals.items()}
+
+
+def bulk(number: int) -> Encoded:
+    """Tiles by the thousand."""
+    patients = [f"B{number:05d}-{place}" for place in range(BULK_PATIENTS)]
+    samples = [SampleId(f"{patient}-01", patient) for patient in patients]
+    rows = BULK_PATIENTS * BULK_TILES
+    return Encoded(
+        "tile",
+        BULK_SPACE,
+        tuple(samples[row // BULK_TILES] for row in range(rows)),
+        tuple(f"{row % BULK_TILES:05d}" for row in range(rows)),
+        np.random.default_rng(number).standard_normal((rows, DIM), dtype=np.float32),
+        tuple(f"{number}:{row}" for row in range(rows)),
+    )
+
+
+def bulk_sums(number: int) -> dict[str, np.ndarray]:
+    """The aggregate of each patient of a bulk commit."""
+    given = bulk(number)
+    parts = given.vectors.reshape(BULK_PATIENTS, BULK_TILES, DIM)
+    totals = parts.sum(axis=1, dtype=np.float64).astype(np.float32)
+    return {given.samples[place * BULK_TILES].patient: total for place, total in enumerate(totals)}
 
 
 def _encoded(random: np.random.Generator, modality: str, samples: list[SampleId]) -> Encoded:
