@@ -40,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--engines", default="", help=f"names, parted by commas: {', '.join(ENGINES)}")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--budget", type=float, default=300, help="seconds for each engine at each size")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for the single queries of a cell, and its batch")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--scratch", type=Path, default=None, help="folder for what is built")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             engines: list[dict[str, Any]] = []
             sizes.append({"rows": rows, "engines": engines})
             for name in named or (ENGINES if rows <= ALL_UP_TO else QUICK):
-                engines.append(run(name, task, budget=chosen.budget, scratch=Path(scratch)))
+                engines.append(run(name, task, budget=chosen.budget, scratch=Path(scratch), seconds=chosen.seconds))
                 said = engines[-1]
                 print(f"{rows:,} {name}: {said['state']} {said.get('reason', '')}", file=sys.stderr, flush=True)
                 if chosen.output is not None:

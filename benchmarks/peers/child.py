@@ -1,4 +1,4 @@
-"""One engine in a process of its own: ``python -m benchmarks.peers.child ENGINE PHASE TASK FOLDER RESULT``.
+"""One engine in a process of its own: ``python -m benchmarks.peers.child ENGINE PHASE TASK FOLDER RESULT SECONDS``.
 
 Every figure is written as soon as it is known, so that what was measured before the process is cut off is not lost.
 """
@@ -27,7 +27,7 @@ def build(engine: Engine, task: Task, folder: Path, told: Told) -> None:
     told.put(build_s=time.perf_counter() - started, disk_bytes=processes.size(folder))
 
 
-def search(engine: Engine, task: Task, folder: Path, told: Told) -> None:
+def search(engine: Engine, task: Task, folder: Path, told: Told, seconds: float) -> None:
     """Open, tune, measure, and weigh what is held in memory after all queries."""
     from benchmarks.peers.measure import cells
 
@@ -40,7 +40,7 @@ def search(engine: Engine, task: Task, folder: Path, told: Told) -> None:
     told.put(open_s=time.perf_counter() - started, gives=engine.gives, filters=engine.filters)
     told.step("search")
     found: list[dict[str, Any]] = []
-    for cell in cells(engine, task):
+    for cell in cells(engine, task, seconds):
         found.append(asdict(cell))
         told.put(cells=found, memory_bytes=processes.memory(folder) - before)
         told.step(f"search, filter {cell.filter}")
@@ -63,12 +63,12 @@ class Told:
 
     def step(self, name: str) -> None:
         """Say what is done now."""
-        self.put(step=name)
+        self.put(step=name, state="running")
 
 
 def main(words: list[str]) -> int:
     """Run one phase."""
-    name, phase, *places = words
+    name, phase, *places, seconds = words
     task_folder, folder, result = map(Path, places)
     told = Told(result)
     try:
@@ -77,7 +77,11 @@ def main(words: list[str]) -> int:
         told.put(state="skipped", reason=f"{type(error).__name__}: {error}")
         return 0
     try:
-        {"build": build, "search": search}[phase](engine, Task.load(task_folder), folder, told)
+        task = Task.load(task_folder)
+        if phase == "build":
+            build(engine, task, folder, told)
+        else:
+            search(engine, task, folder, told, float(seconds))
     except Exception as error:
         # Whatever an engine raises is its result; the trace goes to stderr.
         told.put(state="failed", reason=f"{type(error).__name__}: {str(error)[:300]}")

@@ -22,9 +22,6 @@ TARGETS = (0.95, 0.99)
 MARGIN = 0.002
 """The tuned recall lies this far above its target, so that other queries reach the target too."""
 
-SECONDS = 1.5
-"""Time for the single queries of a cell, and for its batch."""
-
 FEWEST = 20
 REPEATS = 3
 
@@ -55,23 +52,26 @@ def recall(found: Sequence[Sequence[int]], truth: NDArray[np.int64]) -> float:
     return hits / possible if possible else 1.0
 
 
-def cells(engine: Engine, task: Task) -> Iterator[Cell]:
-    """Tune the engine on held-out queries and measure it on others, condition by condition."""
+def cells(engine: Engine, task: Task, seconds: float) -> Iterator[Cell]:
+    """Tune the engine on held-out queries and measure it on others, condition by condition.
+
+    `seconds` is the time for the single queries of a cell, and for its batch.
+    """
     for name, width in WIDTHS.items():
         if width is not None and not engine.filters:
             continue
         tried: dict[int, float] = {}
         measured: dict[int, Cell] = {}
         for target in TARGETS:
-            place = tune(engine, task, name, target, tried)
+            place = tune(engine, task, name, target, tried, seconds)
             engine.turn(engine.knobs[place])
             if place not in measured:
-                measured[place] = measure(engine, task, name, target, engine.knobs[place])
+                measured[place] = measure(engine, task, name, target, engine.knobs[place], seconds)
             one = measured[place]
             yield Cell(**{**vars(one), "target": target, "reached": tried[place] >= target})
 
 
-def tune(engine: Engine, task: Task, name: str, target: float, tried: dict[int, float]) -> int:
+def tune(engine: Engine, task: Task, name: str, target: float, tried: dict[int, float], seconds: float) -> int:
     """Return the place of the first knob that reaches the target on held-out queries, of the best one if none does."""
     truth, width = task.truth[f"tuning/{name}"], WIDTHS[name]
     for place, knob in enumerate(engine.knobs):
@@ -80,20 +80,20 @@ def tune(engine: Engine, task: Task, name: str, target: float, tried: dict[int, 
             # A slow engine is tuned on fewer queries.
             engine.one(task.tuning[0], width)
             once = _seconds(lambda: engine.one(task.tuning[0], width))
-            some = task.tuning[: _affordable(once, len(task.tuning))]
+            some = task.tuning[: _affordable(once, len(task.tuning), seconds)]
             tried[place] = recall(engine.rows_of_many(engine.many(some, width)), truth)
         if tried[place] >= min(target + MARGIN, 1.0):
             return place
     return max(tried, key=lambda place: (tried[place], -place))
 
 
-def measure(engine: Engine, task: Task, name: str, target: float, knob: Any) -> Cell:
+def measure(engine: Engine, task: Task, name: str, target: float, knob: Any, seconds: float) -> Cell:
     """Ask the queries one by one, then as a batch."""
     width, truth = WIDTHS[name], task.truth[f"queries/{name}"]
     for query in task.tuning[:5]:
         engine.one(query, width)
     answers, taken = [], []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     for query in task.queries:
         started = time.perf_counter()
         answers.append(engine.one(query, width))
@@ -101,9 +101,9 @@ def measure(engine: Engine, task: Task, name: str, target: float, knob: Any) -> 
         if time.perf_counter() > end and len(taken) >= FEWEST:
             break
     p50 = float(np.median(taken))
-    batch = task.queries[: _affordable(p50, len(task.queries))]
+    batch = task.queries[: _affordable(p50, len(task.queries), seconds)]
     times: list[float] = []
-    while len(times) < REPEATS and sum(times) < SECONDS:
+    while len(times) < REPEATS and sum(times) < seconds:
         times.append(_seconds(lambda: engine.many(batch, width)))
     return Cell(
         filter=name,
@@ -120,9 +120,9 @@ def measure(engine: Engine, task: Task, name: str, target: float, knob: Any) -> 
     )
 
 
-def _affordable(once: float, most: int) -> int:
+def _affordable(once: float, most: int, seconds: float) -> int:
     """How many queries take about as long as a cell may."""
-    return max(FEWEST, min(most, int(SECONDS / once)))
+    return max(FEWEST, min(most, int(seconds / once)))
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAST_WORDS = 300
 
 
-def run(name: str, task: Path, *, budget: float, scratch: Path) -> dict[str, Any]:
+def run(name: str, task: Path, *, budget: float, scratch: Path, seconds: float = 1.5) -> dict[str, Any]:
     """Build and search with one engine; return what is known of it.
 
     Parameters
@@ -33,6 +33,8 @@ def run(name: str, task: Path, *, budget: float, scratch: Path) -> dict[str, Any
         Seconds for both phases.
     scratch
         Folder for what it builds; removed afterwards.
+    seconds
+        Time for the single queries of a cell, and for its batch.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def run(name: str, task: Path, *, budget: float, scratch: Path) -> dict[str, Any
     known: dict[str, Any] = {}
     try:
         for phase in ("build", "search"):
-            code, words = _phase([name, phase, str(task), str(folder), str(result)], end)
+            code, words = _phase([name, phase, str(task), str(folder), str(result), str(seconds)], end)
             known = json.loads(result.read_text()) if result.exists() else {}
             if code is None:
                 known |= {"state": "cut off", "reason": f"over {budget:g} s, during: {known.get('step', phase)}"}
