@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from molsig.errors import NotFoundError, UsageError
 from molsig.index.arrays import integers, integers_to_arrow
 from molsig.retrieval.route import TUMOUR_KINDS, check_kind
-from molsig.types import SUM_SPACE, Plan
+from molsig.types import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Nearest:
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
 
 def nearest(
@@ -70,7 +70,7 @@ def nearest(
         `where` leaves no patient.
     """
     check_kind(kind)
-    spaces = {info.modality: info.space for info in store.spaces() if info.active and info.space != SUM_SPACE}
+    spaces = store.active_spaces()
     if modality not in spaces:
         raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
     allowed = None
