@@ -95,8 +95,8 @@ class RememberedStore(Store):
         table, row_of = held
         names = attributes.names_of([name for name in table.column_names if name != "patient"], columns)
         rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
-        found = {name: table[name].take(rows) for name in names}
-        return pa.table({"patient": pa.array(patients, pa.string())} | found)
+        found = table.select(names).take(rows)
+        return pa.table([pa.array(patients, pa.string()), *found.columns], names=["patient", *names])
 
     def _all_attributes(self) -> tuple[pa.Table, dict[str, int]] | None:
         """All patient columns and the row of each patient; None where they are too many."""

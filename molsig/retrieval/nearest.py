@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from molsig.errors import NotFoundError, UsageError
-from molsig.index.arrays import integers, integers_to_arrow
 from molsig.retrieval.route import TUMOUR_KINDS, check_kind
 from molsig.types import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.search import Searcher
@@ -86,13 +84,10 @@ def nearest(
 
 
 def _with_columns(store: Store, hits: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    """The hits with the columns of their patients, which are looked up once each."""
-    encoded = pc.dictionary_encode(hits["patient"].combine_chunks())
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    known = store.attributes(encoded.dictionary.to_pylist(), columns)
-    places = integers_to_arrow(integers(encoded.indices))
+    """The hits with the columns of their patients."""
+    known = store.attributes(hits["patient"].to_pylist(), columns)
     for name in known.column_names:
         # A user's column may be named as one of ours; the hit's own comes first and keeps its name.
         if name != "patient":
-            hits = hits.append_column(name, known[name].take(places))
+            hits = hits.append_column(name, known[name])
     return hits
