@@ -39,7 +39,8 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
         axis.set_xlabel("patients")
         axis.set_ylabel(label)
         axis.grid(which="major", alpha=0.3)
-        axis.legend(fontsize=8)
+        if points:
+            axis.legend(fontsize=8)
     figure.suptitle("recall@10 of .99, no condition; exponents by least squares on both logarithms")
     figure.savefig(path, dpi=120)
     plt.close(figure)

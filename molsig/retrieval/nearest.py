@@ -84,10 +84,9 @@ def nearest(
 
 
 def _with_columns(store: Store, hits: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    """The hits with the columns of their patients."""
+    """The hits with the columns of their patients; one that is named as a column of ours becomes ``patient.NAME``."""
     known = store.attributes(hits["patient"].to_pylist(), columns)
-    for name in known.column_names:
-        # A user's column may be named as one of ours; the hit's own comes first and keeps its name.
-        if name != "patient":
-            hits = hits.append_column(name, known[name])
-    return hits
+    taken = set(hits.column_names)
+    names = [f"patient.{name}" if name in taken else name for name in known.column_names[1:]]
+    both = [*hits.columns, *known.columns[1:]]
+    return type(hits).from_arrays(both, names=[*hits.column_names, *names])
