@@ -35,6 +35,7 @@ crash: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks.recall
+	$(BIN)/python -m benchmarks.peers --rows 1000,10000 --budget 120 --seconds 0.5 --output build/peers
 	$(BIN)/python -m benchmarks.cohort --data $(DATA)
 
 clean:

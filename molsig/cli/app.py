@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import compose, demo, evaluate, ingest, learn, manage, query
+from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, query
 
 app = typer.Typer(
     name="molsig",
@@ -51,3 +51,4 @@ app.command("doctor")(manage.doctor)
 app.command("index")(manage.index)
 app.command("forget")(manage.forget)
 app.command("export")(manage.export)
+app.command("bench")(bench.bench)

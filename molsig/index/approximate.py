@@ -8,19 +8,20 @@ nothing would tell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.index.exact import search_exact
-from molsig.index.scoring import Candidates, join, score
+from molsig.index.scoring import divided, join, score_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.hnsw import Graph
     from molsig.index.manifest import GenerationInfo
+    from molsig.index.scoring import Candidates
     from molsig.index.view import SpaceView
 
 DEEPEST_SHARE = 50
@@ -42,6 +43,7 @@ class PlacedGraph:
     places: NDArray[np.int64]
     covered: int
     patients: int
+    _last: list[tuple[NDArray[np.bool_], PlacedGraph]] = field(default_factory=list, repr=False)
 
     @classmethod
     def of(cls, view: SpaceView, graph: Graph) -> PlacedGraph:
@@ -56,7 +58,11 @@ class PlacedGraph:
         """Return the same with only the rows that `mask` keeps in play."""
         if mask is None:
             return self
-        return self._counted(self.view, self.graph, np.where(mask[self.places], self.places, -1))
+        last = self._last[0] if self._last else None
+        if last is None or last[0] is not mask:
+            found = self._counted(self.view, self.graph, np.where(mask[self.places], self.places, -1))
+            self._last[:] = [last := (mask, found)]
+        return last[1]
 
     @classmethod
     def _counted(cls, view: SpaceView, graph: Graph, places: NDArray[np.int64]) -> PlacedGraph:
@@ -113,7 +119,8 @@ def _propose(
         for query, row in zip(left.tolist(), nodes, strict=True):
             rows = placed.places[row[row >= 0]]
             rows = rows[rows >= 0]
-            if len(set(placed.view.codes[rows].tolist())) >= enough:
+            patients = len(rows) if placed.view.one_each else len(set(placed.view.codes[rows].tolist()))
+            if patients >= enough:
                 proposed[query] = rows
             else:
                 short.append(query)
@@ -127,14 +134,12 @@ def _propose(
 def _scored(
     view: SpaceView, proposed: list[NDArray[np.int64] | None], directions: NDArray[np.float64]
 ) -> list[Candidates | None]:
+    served = [query for query, positions in enumerate(proposed) if positions is not None]
     rows = [positions for positions in proposed if positions is not None]
     if not rows:
         return [None] * len(proposed)
-    distinct = np.unique(np.concatenate(rows))
-    vectors = view.vectors.take(distinct)
-    return [
-        None
-        if positions is None
-        else Candidates(positions, score(direction, vectors[np.searchsorted(distinct, positions)]))
-        for positions, direction in zip(proposed, directions, strict=True)
-    ]
+    positions = np.concatenate(rows)
+    queries = np.repeat(np.array(served, np.int64), [len(some) for some in rows])
+    vectors, places = view.vectors.gather(positions)
+    scored = divided(len(proposed), queries, positions, score_pairs(directions, queries, vectors, places))
+    return [None if one is None else found for one, found in zip(proposed, scored, strict=True)]

@@ -53,6 +53,12 @@ def integers_to_arrow(values: NDArray[np.int64]) -> pa.Int64Array:
     return pa.Array.from_buffers(pa.int64(), len(flat), [None, pa.py_buffer(flat)])
 
 
+def floats_to_arrow(values: NDArray[np.float32]) -> pa.FloatArray:
+    """Wrap float32 (n,) as a column."""
+    flat = np.ascontiguousarray(values, dtype=np.float32)
+    return pa.Array.from_buffers(pa.float32(), len(flat), [None, pa.py_buffer(flat)])
+
+
 def integers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     """Return an integer column without nulls as int64 (n,)."""
     return _joined([_numbers(chunk.cast(pa.int64()), np.int64) for chunk in _chunks(column)], np.int64)

@@ -112,12 +112,14 @@ def names_of(known: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
     UsageError
         A column does not exist.
     """
+    if wanted is None:
+        return list(known)
     stored = {folded(name): name for name in known}
-    unknown = [name for name in wanted or () if folded(name) not in stored and folded(name) != "patient"]
+    unknown = [name for name in wanted if folded(name) not in stored and folded(name) != "patient"]
     if unknown:
         told = ", ".join(f"{name!r}{near(name, list(known))}" for name in unknown)
         raise UsageError(f"no patient column {told}; known: {', '.join(known) or 'none'}")
-    return list(known) if wanted is None else [stored[folded(n)] for n in wanted if folded(n) != "patient"]
+    return [stored[folded(n)] for n in wanted if folded(n) != "patient"]
 
 
 def check_table(table: pa.Table) -> pa.Table:

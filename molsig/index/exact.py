@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.scoring import Candidates, join, leaders, lengths, score
+from molsig.index.scoring import Candidates, divided, join, leaders, leaders_of_all, lengths, score, score_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from molsig.index.view import SpaceView
 
 BLOCK_ROWS = 65_536
-BLOCK_SCORES = 16_000_000
-"""Scores computed at a time (64 MB)."""
+BLOCK_SCORES = 4_000_000
+"""Scores computed at a time (16 MB)."""
 
 
 def search_exact(
@@ -30,12 +30,19 @@ def search_exact(
         step = max(1, BLOCK_SCORES // len(rows))
         for start in range(0, len(directions), step):
             some = directions[start : start + step]
-            products = _products(some.astype(np.float32), vectors) / sizes
+            products = _products(some.astype(np.float32), vectors)
+            products /= sizes
+            if view.one_each:
+                queries, chosen = leaders_of_all(products, k)
+                scores = score_pairs(some, queries, vectors, chosen)
+                for offset, found in enumerate(divided(len(some), queries, rows[chosen], scores)):
+                    parts[start + offset].append(found)
+                continue
             for offset, fast in enumerate(products):
                 chosen = leaders(fast, codes, k)
                 parts[start + offset].append(Candidates(rows[chosen], score(some[offset], vectors[chosen])))
     nothing = Candidates(np.empty(0, np.int64), np.empty(0, np.float32))
-    return [join(found) if found else nothing for found in parts]
+    return [join(several) if several else nothing for several in parts]
 
 
 def _products(directions: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ import os
 import re
 import urllib.parse
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from molsig.errors import DamagedError
@@ -95,6 +96,12 @@ def read_manifest(index_dir: Path, space: str) -> GenerationInfo | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
+    # Every search reads the file; the same bytes need not be checked again.
+    return _parsed(text, path, space)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes, path: Path, space: str) -> GenerationInfo:
     try:
         told = json.loads(text)
         checksum = told.pop("checksum")

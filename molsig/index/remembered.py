@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import pyarrow as pa
 
-from molsig.index import attributes
+from molsig.index import attributes, filters
 from molsig.index.connection import first
 from molsig.index.manifest import MANIFEST
 from molsig.index.stamp import database_stamp, file_stamp
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 HELD_CELLS = 2_000_000
 """Patients times columns up to which the patient columns are held (some tens of megabytes); longer ones are read for
 the patients that are asked for."""
+
+
+HELD_CONDITIONS = 8
+"""Conditions whose patients are held."""
 
 
 class RememberedStore(Store):
@@ -52,9 +56,28 @@ class RememberedStore(Store):
         """As `Store.patient_ids`."""
         return list(self._once("patients", super().patient_ids))
 
-    def select_patients(self, where: str | None = None) -> list[str]:
-        """As `Store.select_patients`."""
-        return self.patient_ids() if where is None else super().select_patients(where)
+    def active_spaces(self) -> dict[str, str]:
+        """As `Store.active_spaces`."""
+        return dict(self._once("active spaces", super().active_spaces))
+
+    def select_patients(self, where: str | None = None) -> Sequence[str]:
+        """As `Store.select_patients`; the same tuple for a condition that was met lately."""
+        if where is None:
+            return self.patient_ids()
+        lately: dict[str, tuple[str, ...]] = self._once("conditions", dict)
+        found = lately.get(where)
+        if found is None:
+            found = tuple(self._select(where))
+            while len(lately) >= HELD_CONDITIONS:
+                lately.pop(next(iter(lately)), None)
+            lately[where] = found
+        return found
+
+    def _select(self, where: str) -> Sequence[str]:
+        held = self._once("attributes", self._all_attributes)
+        if held is None:
+            return super().select_patients(where)
+        return filters.select(where, self.columns(), lambda names: held[0].select(["patient", *names]))
 
     def encoders(self) -> list[EncoderRow]:
         """As `Store.encoders`."""
@@ -72,8 +95,8 @@ class RememberedStore(Store):
         table, row_of = held
         names = attributes.names_of([name for name in table.column_names if name != "patient"], columns)
         rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
-        found = {name: table[name].take(rows) for name in names}
-        return pa.table({"patient": pa.array(patients, pa.string())} | found)
+        found = table.select(names).take(rows)
+        return pa.table([pa.array(patients, pa.string()), *found.columns], names=["patient", *names])
 
     def _all_attributes(self) -> tuple[pa.Table, dict[str, int]] | None:
         """All patient columns and the row of each patient; None where they are too many."""

@@ -6,6 +6,7 @@ nothing but the two vectors, so equal vectors tie whichever way they were found.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-REFINE_ROWS = 8192
+REFINE_ROWS = 512
 # The fast float32 product is off by less than this from the final score: 768 rounding errors in it and in the length.
 SLACK = 1e-4
 
@@ -54,12 +55,24 @@ def directions(queries: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def score(direction: NDArray[np.float64], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the cosines of one direction and some rows; a row of zeros scores 0."""
-    scores = np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), REFINE_ROWS):
-        rows = vectors[start : start + REFINE_ROWS].astype(np.float64)
-        norms = np.sqrt((rows * rows).sum(axis=1))
+    return score_pairs(direction[None], np.zeros(len(vectors), np.int64), vectors, np.arange(len(vectors)))
+
+
+def score_pairs(
+    directions: NDArray[np.float64],
+    queries: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Return the cosine of direction `queries[i]` and row `rows[i]` for each i, float32 (m,)."""
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), REFINE_ROWS):
+        some = slice(start, start + REFINE_ROWS)
+        # einsum sums each row by itself and always alike; a BLAS may sum by where a row happens to lie.
+        found = vectors[rows[some]].astype(np.float64)
+        norms = np.sqrt(np.einsum("ij,ij->i", found, found))
         norms[norms == 0] = 1
-        scores[start : start + REFINE_ROWS] = (rows * direction).sum(axis=1) / norms
+        scores[some] = np.einsum("ij,ij->i", found, directions[queries[some]]) / norms
     return scores
 
 
@@ -95,11 +108,41 @@ def leaders(scores: NDArray[np.float32], codes: NDArray[np.int32], k: int) -> ND
         depth = min(len(scores), 4 * depth)
 
 
+def leaders_of_all(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `leaders`, for many queries at once, where every row is another patient.
+
+    Parameters
+    ----------
+    scores
+        float32, shape (q, n), off by less than `SLACK`.
+
+    Returns
+    -------
+    tuple
+        Queries and positions of the leaders, int64 (m,) each, by query.
+    """
+    n = scores.shape[1]
+    if n <= k:
+        queries, positions = np.divmod(np.arange(scores.size), max(n, 1))
+        return queries, positions
+    last = np.partition(scores, n - k, axis=1)[:, n - k]
+    queries, positions = np.nonzero(scores >= (last - SLACK)[:, None])
+    return queries, positions
+
+
 def join(parts: Sequence[Candidates]) -> Candidates:
     """Return the candidates of one query from several searches as one."""
     if len(parts) == 1:
         return parts[0]
     return Candidates(np.concatenate([p.positions for p in parts]), np.concatenate([p.scores for p in parts]))
+
+
+def divided(
+    count: int, queries: NDArray[np.int64], positions: NDArray[np.int64], scores: NDArray[np.float32]
+) -> list[Candidates]:
+    """Return flat candidates, ordered by query, as those of each of `count` queries."""
+    bounds = np.searchsorted(queries, np.arange(count + 1)).tolist()
+    return [Candidates(positions[a:b], scores[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
 def best_rows(candidates: Candidates, codes: NDArray[np.int32], k: int) -> Candidates:

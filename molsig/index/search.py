@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
-
-import numpy as np
-import pyarrow as pa
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
 from molsig.index.approximate import PlacedGraph, search_graph
-from molsig.index.arrays import integers_to_arrow
 from molsig.index.exact import search_exact
 from molsig.index.generations import unusable
+from molsig.index.hits import Ranked
 from molsig.index.manifest import folder_of, read_manifest
 from molsig.index.near import near
-from molsig.index.scoring import best_rows, directions
+from molsig.index.scoring import directions
 from molsig.index.stamp import database_stamp
 from molsig.index.view import StaleViewError, load_view
 from molsig.types import SUM_SPACE
@@ -28,13 +26,16 @@ from molsig.types import SUM_SPACE
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from molsig.index.hits import RowHit
     from molsig.index.hnsw import Graph
     from molsig.index.manifest import GenerationInfo
     from molsig.index.scoring import Candidates
     from molsig.index.store import Store
-    from molsig.index.view import SpaceView
+    from molsig.index.view import InPlay, SpaceView
 
 METHODS = ("auto", "exact", "hnsw")
 
@@ -48,25 +49,14 @@ MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
 
 
-@dataclass(frozen=True, slots=True)
-class RowHit:
-    """A patient found by one query, through their best row; a row of the sum space has no sample and no item."""
-
-    patient: str
-    sample: str | None
-    item: str | None
-    score: float
-    id: int
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SearchResult:
     """What a batch of queries found, and how.
 
     Attributes
     ----------
-    hits
-        For each query its best patients, best first; fewer than `k` where fewer are in play.
+    ranked
+        The best patients of each query, as columns; `hits` and `table()` tell of them.
     method
         ``exact`` or ``hnsw``.
     reason
@@ -83,7 +73,7 @@ class SearchResult:
         What the user should know, such as a damaged index that was not used.
     """
 
-    hits: tuple[tuple[RowHit, ...], ...]
+    ranked: Ranked
     method: str
     reason: str
     recall: float
@@ -92,22 +82,14 @@ class SearchResult:
     snapshot: int
     notes: tuple[str, ...] = ()
 
+    @cached_property
+    def hits(self) -> tuple[tuple[RowHit, ...], ...]:
+        """For each query its best patients, best first; fewer than `k` where fewer are in play."""
+        return self.ranked.hits()
+
     def table(self) -> pa.Table:
         """Return all hits as (query, rank, patient, sample, item, score, id)."""
-        flat = [(query, rank, hit) for query, hits in enumerate(self.hits) for rank, hit in enumerate(hits, 1)]
-        columns: dict[str, pa.Array] = {
-            "query": pa.array([query for query, _, _ in flat], pa.int64()),
-            "rank": pa.array([rank for _, rank, _ in flat], pa.int64()),
-        }
-        kinds = {
-            "patient": pa.string(),
-            "sample": pa.string(),
-            "item": pa.string(),
-            "score": pa.float32(),
-            "id": pa.int64(),
-        }
-        columns |= {name: pa.array([getattr(hit, name) for _, _, hit in flat], kind) for name, kind in kinds.items()}
-        return pa.table(columns)
+        return self.ranked.table()
 
 
 @dataclass(frozen=True)
@@ -179,9 +161,9 @@ class Searcher:
         wanted = directions(queries)
         while True:
             view = self.view(space)
-            mask = view.allowed(patients, exclude, None if space == SUM_SPACE else kinds)
+            play = view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
-                return self._search(space, view, wanted, k, mask, method)
+                return self._search(space, view, wanted, k, play, method)
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
                 with self._lock:
@@ -193,10 +175,10 @@ class Searcher:
         view: SpaceView,
         wanted: NDArray[np.float64],
         k: int,
-        mask: NDArray[np.bool_] | None,
+        play: InPlay,
         method: str,
     ) -> SearchResult:
-        kept = None if mask is None else np.flatnonzero(mask)
+        mask, kept = play.mask, play.rows
         rows = len(view.ids) if kept is None else len(kept)
         plan = self._plan(space, view, rows, method)
         reason, notes = plan.reason, plan.notes
@@ -212,7 +194,7 @@ class Searcher:
             notes += (f"{len(left)} of {len(wanted)} queries searched exactly: the index has few kept rows near them",)
         done = [candidates for candidates in found if candidates is not None]
         return SearchResult(
-            hits=tuple(_hits(view, candidates, k) for candidates in done),
+            ranked=Ranked.of(view, done, k),
             method="hnsw" if by_graph else "exact",
             reason=reason,
             recall=plan.info.recall if by_graph and plan.info is not None else 1.0,
@@ -288,12 +270,3 @@ class Searcher:
             if placed is None or placed.view is not view or placed.graph is not graph:
                 placed = self._places[space] = PlacedGraph.of(view, graph)
             return placed
-
-
-def _hits(view: SpaceView, candidates: Candidates, k: int) -> tuple[RowHit, ...]:
-    best = best_rows(candidates, view.codes, k)
-    rows = view.rows.take(integers_to_arrow(best.positions)).to_pylist()
-    return tuple(
-        RowHit(row["patient"], row["sample"], row["item"], float(score), row["id"])
-        for row, score in zip(rows, best.scores, strict=True)
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -18,18 +19,22 @@ def file_stamp(paths: Iterable[Path]) -> tuple[object, ...] | None:
 
     A file that is not there counts as such.
     """
-    told: list[object] = []
-    for path in paths:
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            continue
-        if time.time_ns() - found.st_mtime_ns < _CLOCK_GRAIN_NS:
-            return None
-        told.append((path.name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
-    return tuple(told)
+    return _stamp([str(path) for path in paths])
 
 
 def database_stamp(database: Path) -> tuple[object, ...] | None:
     """Return the stamp of a DuckDB file and its log."""
-    return file_stamp((database, database.with_name(f"{database.name}.wal")))
+    return _stamp([str(database), f"{database}.wal"])
+
+
+def _stamp(paths: list[str]) -> tuple[object, ...] | None:
+    told: list[object] = []
+    for path in paths:
+        try:
+            found = os.stat(path)  # noqa: PTH116 (a Path costs as much again, and this is asked several times a query)
+        except FileNotFoundError:
+            continue
+        if time.time_ns() - found.st_mtime_ns < _CLOCK_GRAIN_NS:
+            return None
+        told.append((path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    return tuple(told)

@@ -244,7 +244,11 @@ class Store:
             ).to_arrow_table()
         return rows.drop_columns(["vector"]), vectors_from_arrow(rows["vector"])
 
-    def select_patients(self, where: str | None = None) -> list[str]:
+    def active_spaces(self) -> dict[str, str]:
+        """Return the space in use of each modality."""
+        return {info.modality: info.space for info in self.spaces() if info.active and info.space != SUM_SPACE}
+
+    def select_patients(self, where: str | None = None) -> Sequence[str]:
         """Return the patients for whom an SQL condition over the patient columns is true, sorted; all without one.
 
         Raises

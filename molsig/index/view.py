@@ -34,8 +34,24 @@ ROW_BYTES = 4 * DIM
 AT_ONCE = 20_000
 """Vectors of a space up to this long are read together with its rows."""
 
+PLAYS_HELD = 8
+"""Conditions whose rows are held, of one byte for each row of the space and eight for each that is in play."""
+
 # Reading a row by its id costs about this many times as much as reading it with all the others.
 _SCATTERED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class InPlay:
+    """Rows of a view that a search may find: a mask, bool (n,), and their positions; None for all."""
+
+    mask: NDArray[np.bool_] | None
+    rows: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_] | None) -> InPlay:
+        """Of a mask."""
+        return cls(mask, None if mask is None else np.flatnonzero(mask))
 
 
 @dataclass(frozen=True)
@@ -53,7 +69,7 @@ class SpaceView:
     codes
         Position in `patients` of each row, int32 (n,); their order is that of the patient ids.
     rows
-        The rows as (id, patient, sample, kind, item).
+        The rows as (id, patient, sample, kind, item), in one chunk.
     vectors
         Their vectors.
     """
@@ -65,7 +81,29 @@ class SpaceView:
     rows: pa.Table
     vectors: Vectors
 
-    def allowed(
+    def in_play(
+        self, patients: Collection[str] | None, exclude: Collection[str], kinds: Collection[str] | None
+    ) -> InPlay:
+        """Return which rows are in play.
+
+        The last answers are kept for the same object again, where it cannot have changed: None or a tuple.
+        """
+        if exclude or not (patients is None or isinstance(patients, tuple)):
+            return InPlay.of(self._allowed(patients, exclude, kinds))
+        key = (id(patients), None if kinds is None else tuple(kinds))
+        known = self._plays.get(key)
+        if known is None:
+            while len(self._plays) >= PLAYS_HELD:
+                self._plays.pop(next(iter(self._plays)), None)
+            # The patients are kept beside it: no other object takes their id meanwhile.
+            known = self._plays[key] = (patients, InPlay.of(self._allowed(patients, exclude, kinds)))
+        return known[1]
+
+    @cached_property
+    def _plays(self) -> dict[object, tuple[object, InPlay]]:
+        return {}
+
+    def _allowed(
         self, patients: Collection[str] | None, exclude: Collection[str], kinds: Collection[str] | None
     ) -> NDArray[np.bool_] | None:
         """Return which rows are in play, bool (n,), or None for all of them."""
@@ -88,6 +126,11 @@ class SpaceView:
         codes = self._codes_of(patients)
         parts = [order[starts[code] : starts[code + 1]] for code in codes]
         return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+
+    @cached_property
+    def one_each(self) -> bool:
+        """Whether every row is another patient."""
+        return len(self.patients) == len(self.ids)
 
     @cached_property
     def _by_patient(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -149,10 +192,19 @@ class Vectors:
             return self.matrix()[0][positions]
         return self._read(self.ids[positions])
 
+    def gather(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return vectors among which those at `positions` are, and where in them; nothing is copied that is held."""
+        with self._lock:
+            held = self._matrix
+        if held is not None:
+            return held, positions
+        distinct, places = np.unique(positions, return_inverse=True)
+        return self.take(distinct), places
+
     def subset(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the vectors at `positions` and their lengths; the last ones are kept for the next query."""
         kept = self._subset
-        if kept is None or not np.array_equal(kept[0], positions):
+        if kept is None or not (kept[0] is positions or np.array_equal(kept[0], positions)):
             vectors = self.take(positions)
             kept = self._subset = (positions, vectors, lengths(vectors))
         return kept[1], kept[2]
@@ -192,7 +244,7 @@ def load_view(store: Store, space: str, *, memory: int, before: SpaceView | None
             return None
         if before is not None and before.standing == standing:
             return before
-        rows = rows_of(connection, space)
+        rows = rows_of(connection, space).combine_chunks()
         # A short space is searched exactly, so its vectors are wanted at once; reading them here spares opening again.
         read = before is None and rows.num_rows <= AT_ONCE and rows.num_rows * ROW_BYTES <= memory
         held, matrix = vectors_of(connection, space) if read else (None, None)

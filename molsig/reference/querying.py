@@ -117,7 +117,7 @@ def vector_query(store: Store, name: str, vectors: Mapping[str, NDArray[np.float
     InputError
         A vector is not finite or not 768 long.
     """
-    spaces = {info.modality: info.space for info in store.spaces() if info.active and info.space != SUM_SPACE}
+    spaces = store.active_spaces()
     if not vectors:
         raise UsageError("no vector is given; name at least one modality")
     given: dict[str, NDArray[np.float32]] = {}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
     from molsig.retrieval.answer import Answer
+    from molsig.retrieval.nearest import Nearest
     from molsig.retrieval.route import Query
     from molsig.types import Progress
 
@@ -288,6 +289,60 @@ class Reference:
         return self._find(
             [query], k=k, where=where, votes=_names(vote) or (), fusion=fusion, kind=kind, method=method, error=error
         )[0]
+
+    def nearest(
+        self,
+        modality: str,
+        vectors: NDArray[np.float32],
+        *,
+        k: int = 10,
+        where: str | None = None,
+        kind: str = "auto",
+        method: str = "auto",
+        columns: Sequence[str] | None = None,
+    ) -> Nearest:
+        """Stored patients nearest to each of many vectors of one modality, all in one table.
+
+        Nothing is voted on or fused; made for thousands of queries at a time, which `query_vectors` answers one by one.
+
+        Parameters
+        ----------
+        modality
+            Whose space in use is searched.
+        vectors
+            float32 (q, 768), a query each, made by the encoder of this reference that is in use for the modality.
+        k, where, kind, method
+            As in `query_many`; a query's tissue is not known, so ``auto`` searches all kinds but normal.
+        columns
+            Patient columns to give back; all by default.
+
+        Returns
+        -------
+        Nearest
+            ``table`` (query, rank, patient, sample, item, score, patient columns), ``plan`` and ``notes``.
+
+        Raises
+        ------
+        UsageError
+            The modality or a column is not stored.
+        InputError
+            A vector is not finite, is zero, or not 768 long.
+        NotFoundError
+            `where` leaves no patient.
+        """
+        from molsig.retrieval.nearest import nearest
+
+        return nearest(
+            self._store,
+            self._searcher,
+            modality,
+            vectors,
+            k=k,
+            where=where,
+            kind=kind,
+            method=method,
+            columns=columns,
+        )
 
     def warm(self, vote: str | Iterable[str] = ()) -> bool:
         """Read what fused queries need into memory now rather than by the second one.

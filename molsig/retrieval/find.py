@@ -27,7 +27,8 @@ from molsig.types import SUM_SPACE, Hit, Plan
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from molsig.index.search import RowHit, Searcher, SearchResult
+    from molsig.index.hits import RowHit
+    from molsig.index.search import Searcher, SearchResult
     from molsig.index.store import Store
     from molsig.retrieval.fused import Fused
     from molsig.retrieval.learned import Learned

@@ -25,6 +25,8 @@ SAID: dict[str, Callable[[Store], object]] = {
     "spaces": lambda store: store.spaces(),
     "columns": lambda store: store.columns(),
     "patients": lambda store: store.select_patients(),
+    "condition": lambda store: list(store.select_patients("age > 40 OR stage = 'I'")),
+    "spaces in use": lambda store: store.active_spaces(),
     "encoders": lambda store: store.encoders(),
     "genes": lambda store: store.genes(),
     "attributes": lambda store: store.attributes(["P2", "nobody", "P0"], ["AGE", "patient"]).to_pylist(),
@@ -65,6 +67,17 @@ def test_it_says_what_a_store_says_before_and_after_a_commit(
     add(filled, encoded(["P9"], modality="mirna"))
     for _ in range(2):
         assert say(memory) == say(filled)
+
+
+def test_conditions_met_lately_are_held_and_not_more(filled: Store) -> None:
+    memory = remembered(filled)
+    time.sleep(0.06)
+    asked = [f"age > {number}" for number in range(module.HELD_CONDITIONS + 3)]
+    first = [memory.select_patients(where) for where in asked]
+    again = [memory.select_patients(where) for where in reversed(asked)][::-1]
+    assert first == again
+    held = [a is b for a, b in zip(first, again, strict=True)]
+    assert held == [False] * 3 + [True] * module.HELD_CONDITIONS
 
 
 def test_a_table_without_columns_names_its_patients(store: Store, encoded: Callable[..., object]) -> None:

@@ -1,0 +1,109 @@
+"""Hits of a batch of queries, kept as columns; objects and tables are made of them when they are asked for."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from molsig.index.arrays import floats_to_arrow, integers_to_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from molsig.index.scoring import Candidates
+    from molsig.index.view import SpaceView
+
+
+@dataclass(frozen=True, slots=True)
+class RowHit:
+    """A patient found by one query, through their best row; a row of the sum space has no sample and no item."""
+
+    patient: str
+    sample: str | None
+    item: str | None
+    score: float
+    id: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """The best patients of each query, by query and rank.
+
+    Attributes
+    ----------
+    view
+        Whose rows they are.
+    count
+        How many queries there were.
+    queries, ranks, positions
+        Of each hit, int64 (m,): number of its query from 0, rank from 1, position of its row in the view.
+    scores
+        float32 (m,).
+    """
+
+    view: SpaceView
+    count: int
+    queries: NDArray[np.int64]
+    ranks: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, view: SpaceView, found: Sequence[Candidates], k: int) -> Ranked:
+        """The best row of each of the `k` best patients of each query; equal scores by patient and then by row."""
+        count = len(found)
+        queries = np.repeat(np.arange(count), [len(one.positions) for one in found])
+        if not len(queries):
+            nothing = np.empty(0, np.int64)
+            return cls(view, count, nothing, nothing, nothing, np.empty(0, np.float32))
+        positions = np.concatenate([one.positions for one in found])
+        scores = np.concatenate([one.scores for one in found])
+        patients = view.codes[positions]
+        order = np.lexsort((positions, patients, -scores, queries))
+        if not view.one_each:
+            # Of each patient, what comes first.
+            keys = queries[order] * len(view.patients) + patients[order]
+            order = order[np.sort(np.unique(keys, return_index=True)[1])]
+        queries = queries[order]
+        ranks = 1 + np.arange(len(order)) - np.searchsorted(queries, queries)
+        kept = ranks <= k
+        order = order[kept]
+        return cls(view, count, queries[kept], ranks[kept], positions[order], scores[order])
+
+    def hits(self) -> tuple[tuple[RowHit, ...], ...]:
+        """As objects, for each query."""
+        rows = self.view.rows.take(integers_to_arrow(self.positions))
+        made = [
+            RowHit(patient, sample, item, score, row)
+            for patient, sample, item, score, row in zip(
+                rows["patient"].to_pylist(),
+                rows["sample"].to_pylist(),
+                rows["item"].to_pylist(),
+                self.scores.tolist(),
+                rows["id"].to_pylist(),
+                strict=True,
+            )
+        ]
+        bounds = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
+        return tuple(tuple(made[a:b]) for a, b in itertools.pairwise(bounds))
+
+    def table(self) -> pa.Table:
+        """As (query, rank, patient, sample, item, score, id)."""
+        rows = self.view.rows.take(integers_to_arrow(self.positions))
+        return pa.table(
+            {
+                "query": integers_to_arrow(self.queries),
+                "rank": integers_to_arrow(self.ranks),
+                "patient": rows["patient"],
+                "sample": rows["sample"],
+                "item": rows["item"],
+                "score": floats_to_arrow(self.scores),
+                "id": rows["id"],
+            }
+        )

@@ -1,0 +1,88 @@
+"""`Reference.nearest`: many vectors, one table, the answers of `query_vectors`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from molsig.errors import InputError, NotFoundError, UsageError
+from molsig.reference import Reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@pytest.fixture(scope="module")
+def asked(built: Path) -> NDArray[np.float32]:
+    reference = Reference.open(built)
+    _, vectors = reference._store.vectors(reference._store.active_spaces()["rna"])
+    noise = np.random.default_rng(1).standard_normal((12, vectors.shape[1])).astype(np.float32)
+    return vectors[:12] + 0.1 * vectors.std() * noise
+
+
+@pytest.mark.parametrize("method", ["exact", "hnsw"])
+@pytest.mark.parametrize("where", [None, "sex = 'female'"])
+def test_it_answers_as_query_vectors_does(
+    built: Path, asked: NDArray[np.float32], where: str | None, method: str
+) -> None:
+    reference = Reference.open(built)
+    found = reference.nearest("rna", asked, k=7, where=where, method=method)
+    assert found.plan.method == method
+    rows = found.table.to_pylist()
+    assert len(found) == len(rows) == 7 * len(asked)
+    for number, vector in enumerate(asked):
+        alone = reference.query_vectors({"rna": vector}, k=7, where=where, method=method, fusion="single")
+        own = [row for row in rows if row["query"] == number]
+        assert [row["rank"] for row in own] == list(range(1, 8))
+        for row, hit in zip(own, alone.hits, strict=True):
+            assert (row["patient"], row["sample"], row["score"]) == (hit.patient, hit.sample, hit.score)
+            assert hit.attributes.items() <= row.items()
+
+
+def test_only_the_columns_asked_for_come_back(built: Path, asked: NDArray[np.float32]) -> None:
+    reference = Reference.open(built)
+    ours = ["query", "rank", "patient", "sample", "item", "score"]
+    assert reference.nearest("rna", asked[0], columns=["cancer_type"]).table.column_names == [*ours, "cancer_type"]
+    assert reference.nearest("rna", asked[:2], columns=[]).table.column_names == ours
+    assert reference.nearest("rna", asked[:0]).table.num_rows == 0
+
+
+def test_kinds_are_told_apart(built: Path, asked: NDArray[np.float32]) -> None:
+    reference = Reference.open(built)
+    said = {kind: reference.nearest("rna", asked, kind=kind).plan.rows for kind in ("auto", "normal", "any")}
+    assert said["auto"] + said["normal"] == said["any"]
+    assert said["auto"] > 0
+
+
+def test_what_cannot_be_answered_is_refused(built: Path, asked: NDArray[np.float32]) -> None:
+    reference = Reference.open(built)
+    with pytest.raises(UsageError, match="no tile vectors are stored; there are mirna, mutation, rna"):
+        reference.nearest("tile", asked)
+    with pytest.raises(UsageError, match="--kind odd"):
+        reference.nearest("rna", asked, kind="odd")
+    with pytest.raises(UsageError, match="no patient column 'nothing'"):
+        reference.nearest("rna", asked, columns=["nothing"])
+    with pytest.raises(NotFoundError, match="no stored patient meets"):
+        reference.nearest("rna", asked, where="sex = 'neither'")
+    with pytest.raises(InputError, match="expected"):
+        reference.nearest("rna", asked[:, :5])
+
+
+def test_a_condition_that_is_held_sees_the_next_commit(own: Path, asked: NDArray[np.float32]) -> None:
+    reference = Reference.open(own)
+    store = reference._store
+    how = {"where": "sex = 'female'", "k": 1000}
+    before = [set(reference.nearest("rna", asked[:1], **how).table["patient"].to_pylist()) for _ in range(3)]
+    assert before[0] == before[1] == before[2]
+    gone, turned = sorted(before[0])[:2]
+    reference.forget(gone)
+    assert set(reference.nearest("rna", asked[:1], **how).table["patient"].to_pylist()) == before[0] - {gone}
+    with store.writer("test") as writer:
+        writer.put_patients(pa.table({"patient": [turned], "sex": ["male"]}), replace=True)
+    after = set(reference.nearest("rna", asked[:1], **how).table["patient"].to_pylist())
+    assert after == before[0] - {gone, turned}
