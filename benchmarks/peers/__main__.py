@@ -47,8 +47,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the tables")
     parser.add_argument("--output", type=Path, default=None, help="folder for peers.md, peers.json and peers.png")
     chosen = parser.parse_args(arguments)
-    # Asked to end, it ends what it started: the engine under measurement has a session of its own.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     named = [name for name in chosen.engines.split(",") if name]
     sizes: list[dict[str, Any]] = []
     document = {
@@ -94,4 +92,6 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 if __name__ == "__main__":
+    # Asked to end, it ends what it started: the engine under measurement has a session of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

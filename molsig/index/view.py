@@ -39,6 +39,8 @@ PLAYS_HELD = 8
 
 # Reading a row by its id costs about this many times as much as reading it with all the others.
 _SCATTERED = 20
+# Opening the database for that costs as much as so many of such rows.
+_OPENING = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +188,7 @@ class Vectors:
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors at `positions`, float32 (m, 768)."""
         with self._lock:
-            self._asked += len(positions)
+            self._asked += len(positions) + _OPENING
             wanted = self._asked * _SCATTERED > len(self.ids)
         if self.fits and (wanted or self._matrix is not None):
             return self.matrix()[0][positions]

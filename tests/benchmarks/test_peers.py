@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from benchmarks.peers.table import cell_of, exponents, markdown
 from benchmarks.peers.task import WIDTHS, K, Task, make
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 ROWS = 2000
 
 
@@ -99,6 +102,23 @@ def test_an_engine_that_hangs_is_cut_off_with_its_servers(task: Path, tmp_path: 
     assert found["reason"] == "over 6 s, during: open"
     assert found["build_s"] > 0
     assert processes.of(tmp_path) == []
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_run_that_is_ended_leaves_nothing_behind(tmp_path: Path) -> None:
+    words = ["--rows", "1000", "--queries", "5", "--engines", "stand_ins:Hanging", "--scratch", str(tmp_path)]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.peers", *words], cwd=ROOT)
+    try:
+        until = time.monotonic() + 60
+        while len(processes.of(tmp_path)) < 3:
+            assert time.monotonic() < until, "the engine and its server never came up"
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+    assert processes.of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_writes_table_json_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
-from molsig.index import approximate, exact, forget, search
+from molsig.index import approximate, exact, forget, search, view
 from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.types import DIM, SUM_SPACE, Encoded, SampleId
@@ -162,6 +162,25 @@ def test_many_queries_and_parts_give_the_answers_of_one(large, monkeypatch: pyte
     for exact_hits, graph_hits in zip(whole["exact"].hits, whole["hnsw"].hits, strict=True):
         ours = {hit.patient: hit for hit in graph_hits}
         assert all(ours[hit.patient] == hit for hit in exact_hits if hit.patient in ours), "one row, one score"
+
+
+def test_a_space_is_read_whole_after_a_few_single_queries(large, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, queries = large
+    monkeypatch.setattr(view, "AT_ONCE", 0)
+    read: list[int | None] = []
+    vectors = type(store).vectors
+
+    def counted(self, space, ids=None):
+        read.append(None if ids is None else len(ids))
+        return vectors(self, space, ids)
+
+    monkeypatch.setattr(type(store), "vectors", counted)
+    searcher = Searcher(store)
+    once = [searcher.search("rna-t", query[None], 5, method="hnsw").hits[0] for query in queries]
+    few = len(store.vectors("rna-t")[0]) // (view._SCATTERED * view._OPENING)
+    assert read.count(None) == 2, "by the searcher, and by this test"
+    assert read.index(None) <= few + 1
+    assert tuple(once) == Searcher(store).search("rna-t", queries, 5, method="hnsw").hits
 
 
 def test_equal_scores_are_ordered_by_patient(store: Store, encoded) -> None:
