@@ -1,4 +1,4 @@
-"""Let the tests here share one description of invented patients, and reach the benchmarks."""
+"""Let the tests here share one description of invented patients."""
 
 from __future__ import annotations
 
