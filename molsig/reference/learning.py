@@ -10,7 +10,7 @@ import numpy as np
 from molsig.errors import InputError, UsageError
 from molsig.index.verify import Check
 from molsig.retrieval.learned import Learned, load_all, save
-from molsig.retrieval.patient_vectors import load_patient_vectors, spaces_in_use
+from molsig.retrieval.patient_vectors import load_patient_vectors
 from molsig.types import SUM_SPACE, silent
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def learn(
     for option, column in (("--label", label), ("--group", groups)):
         if column is not None and column not in known:
             raise UsageError(f"{option} {column}: there is no such patient column; there are {', '.join(known)}")
-    spaces = spaces_in_use(store)
+    spaces = store.active_spaces()
     if not spaces:
         raise UsageError(f"{store.path}: no vector is stored, so nothing can be learned")
     snapshot = store.snapshot()
@@ -99,7 +99,7 @@ def learn_if_due(store: Store, *, seed: int, progress: Progress) -> tuple[bool, 
     if LABEL not in columns or len(rows) == 0:
         return False, ()
     held, _ = load_all(store.path)
-    spaces = spaces_in_use(store)
+    spaces = store.active_spaces()
     for one in held:
         same = one.label == LABEL and dict(one.spaces) == spaces
         if same and all(abs(one.rows[m] - n) <= GROWTH * n for m, n in rows.items()):
@@ -128,7 +128,7 @@ def learned_for(
     notes = [f"{said}. Answered without it" for said in damaged]
     if not held:
         return None, tuple(notes)
-    spaces = spaces_in_use(store)
+    spaces = store.active_spaces()
     usable = [one for one in held if one.fits(spaces)]
     if not usable:
         names = ", ".join(one.label or "weights" for one in held)

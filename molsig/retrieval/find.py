@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.errors import NotFoundError, UsageError
+from molsig.errors import UsageError
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.answer import Answer
 from molsig.retrieval.fused import FusedHit, fused_search
@@ -19,6 +19,7 @@ from molsig.retrieval.route import (
     check_summable,
     fusion_of,
     kinds_of,
+    selected,
     space_of,
 )
 from molsig.retrieval.vote import ERROR, evidence_call, number_call, vote
@@ -78,11 +79,7 @@ def find(
     for column in columns:
         if column not in known:
             raise UsageError(f"--vote {column}: there is no such patient column; there are {', '.join(known)}")
-    allowed = None
-    if where is not None:
-        allowed = store.select_patients(where)
-        if not allowed:
-            raise NotFoundError(f"no stored patient meets --where {where!r}")
+    allowed = selected(store, where)
 
     found: dict[int, _Found] = {}
     routes: dict[tuple[str, str, tuple[str, ...] | None], list[int]] = {}

@@ -124,7 +124,7 @@ class FittedEvidence:
     stored: NDArray[np.float32]
     fused: NDArray[np.float32]
     within: float = WITHIN
-    _last: list[tuple[PatientVectors, dict[str, Array], dict[str, Array]]] = field(default_factory=list, repr=False)
+    _last: list[tuple[PatientVectors, Array, dict[str, Array]]] = field(default_factory=list, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -141,29 +141,27 @@ class FittedEvidence:
             found.append(nearest_rows(same + np.float32(self.within) * (left[block] @ self.fused.T), k))
         return np.concatenate([rows for rows, _ in found]), np.concatenate([scores for _, scores in found])
 
-    def neighbours(self, queries: PatientVectors) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Classes and nearness of the nearest in each modality: see `neighbourhood`."""
-        if self._last and self._last[0][0] is queries:
-            return self._last[0][1], self._last[0][2]
-        counts, nearness = {}, {}
-        for modality in self.model.compared:
-            held = np.flatnonzero(self.gallery.present[modality])
-            counts[modality], nearness[modality] = neighbourhood(
-                queries.vectors[modality],
-                self.gallery.vectors[modality][held],
-                self.classes_of[held],
-                len(self.classes),
-                NEIGHBOURS,
-            )
-        self._last[:] = [(queries, counts, nearness)]
-        return counts, nearness
+    def _judged(self, queries: PatientVectors) -> tuple[Array, dict[str, Array]]:
+        """Log-probability of each class, (n, classes), and by modality the nearness of the nearest: `neighbourhood`."""
+        # One question is asked several ways; what was made of it is kept for the next.
+        if not self._last or self._last[0][0] is not queries:
+            counts, nearness = {}, {}
+            for modality in self.model.compared:
+                held = np.flatnonzero(self.gallery.present[modality])
+                counts[modality], nearness[modality] = neighbourhood(
+                    queries.vectors[modality],
+                    self.gallery.vectors[modality][held],
+                    self.classes_of[held],
+                    len(self.classes),
+                    NEIGHBOURS,
+                )
+            log_posterior = self.model.log_posterior(self.model.evidence(queries, counts), self.model.present(queries))
+            self._last[:] = [(queries, log_posterior, nearness)]
+        return self._last[0][1], self._last[0][2]
 
     def probabilities(self, queries: PatientVectors) -> Array:
         """Probability of each class, (n, classes)."""
-        counts, _ = self.neighbours(queries)
-        return np.asarray(
-            np.exp(self.model.log_posterior(self.model.evidence(queries, counts), self.model.present(queries)))
-        )
+        return np.asarray(np.exp(self._judged(queries)[0]))
 
     def sets(self, queries: PatientVectors, probabilities: Array, error: float) -> NDArray[np.bool_]:
         """Conformal sets, bool (n, classes)."""
@@ -171,10 +169,8 @@ class FittedEvidence:
 
     def strangeness(self, queries: PatientVectors) -> Array:
         """Share of stored patients who are less strange, (n,)."""
-        counts, nearness = self.neighbours(queries)
-        present = self.model.present(queries)
-        log_posterior = self.model.log_posterior(self.model.evidence(queries, counts), present)
-        return self.model.strangeness(nearness, present, log_posterior)
+        log_posterior, nearness = self._judged(queries)
+        return self.model.strangeness(nearness, self.model.present(queries), log_posterior)
 
 
 def fit_fused_evidence(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.errors import NotFoundError, UsageError
-from molsig.retrieval.route import TUMOUR_KINDS, check_kind
+from molsig.errors import UsageError
+from molsig.retrieval.route import TUMOUR_KINDS, check_kind, selected
 from molsig.types import Plan
 
 if TYPE_CHECKING:
@@ -71,11 +71,7 @@ def nearest(
     spaces = store.active_spaces()
     if modality not in spaces:
         raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
-    allowed = None
-    if where is not None:
-        allowed = store.select_patients(where)
-        if not allowed:
-            raise NotFoundError(f"no stored patient meets --where {where!r}")
+    allowed = selected(store, where)
     kinds = None if kind == "any" else TUMOUR_KINDS if kind == "auto" else (kind,)
     found = searcher.search(spaces[modality], np.atleast_2d(vectors), k, patients=allowed, kinds=kinds, method=method)
     hits = found.table().drop_columns(["id"])

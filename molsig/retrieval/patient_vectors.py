@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from molsig.errors import UsageError
 from molsig.index.arrays import booleans, integers, integers_to_arrow
-from molsig.types import DIM, SUM_SPACE
+from molsig.types import DIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ def load_patient_vectors(store: Store, modalities: Sequence[str] | None = None) 
     UsageError
         A modality is not stored.
     """
-    spaces = spaces_in_use(store)
+    spaces = store.active_spaces()
     wanted = sorted(spaces) if modalities is None else list(modalities)
     if unknown := [modality for modality in wanted if modality not in spaces]:
         raise UsageError(f"no {unknown[0]} vectors are stored; there are {', '.join(sorted(spaces))}")
@@ -149,11 +149,6 @@ def some_patient_vectors(store: Store, patients: Sequence[str], spaces: Mapping[
         chosen = np.flatnonzero(booleans(pc.equal(rows["space"], space)))
         found[modality] = summed(patients, rows.take(integers_to_arrow(chosen)), block[chosen])
     return patients_with(patients, found)
-
-
-def spaces_in_use(store: Store) -> dict[str, str]:
-    """The active space of each modality."""
-    return {one.modality: one.space for one in store.spaces() if one.active and one.space != SUM_SPACE}
 
 
 def summed(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import UsageError
-from molsig.retrieval.patient_vectors import spaces_in_use
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def load_pool(store: Store, modalities: Sequence[str] | None = None, *, most: in
     UsageError
         A modality is not stored.
     """
-    spaces = spaces_in_use(store)
+    spaces = store.active_spaces()
     wanted = sorted(spaces) if modalities is None else list(modalities)
     if unknown := [modality for modality in wanted if modality not in spaces]:
         raise UsageError(f"no {unknown[0]} vectors are stored; there are {', '.join(sorted(spaces)) or 'none'}")

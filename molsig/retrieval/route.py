@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from molsig.errors import UsageError
+from molsig.errors import NotFoundError, UsageError
 from molsig.types import SUM_SPACE
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ class Query:
     exclude: tuple[str, ...] = ()
     stored: bool = False
     notes: tuple[str, ...] = field(default=())
+
+
+def selected(store: Store, where: str | None) -> Sequence[str] | None:
+    """Patients that meet a condition; None for all. Raise `NotFoundError` where it leaves nobody."""
+    if where is None:
+        return None
+    allowed = store.select_patients(where)
+    if not allowed:
+        raise NotFoundError(f"no stored patient meets --where {where!r}")
+    return allowed
 
 
 def check_summable(store: Store, queries: Sequence[Query]) -> None:

@@ -18,7 +18,6 @@ from molsig.retrieval.patient_vectors import (
     load_patient_vectors,
     nearest_rows,
     some_patient_vectors,
-    spaces_in_use,
 )
 
 
@@ -76,7 +75,7 @@ def test_some_patients_are_the_same_as_of_all(built: Path) -> None:
     store = Store.open(built)
     every = load_patient_vectors(store)
     chosen = [5, 2, 9]
-    some = some_patient_vectors(store, [every.patients[i] for i in chosen], spaces_in_use(store))
+    some = some_patient_vectors(store, [every.patients[i] for i in chosen], store.active_spaces())
     assert some.patients == tuple(every.patients[i] for i in chosen)
     for modality in every.modalities:
         np.testing.assert_array_equal(some.vectors[modality], every.vectors[modality][chosen])
