@@ -20,7 +20,7 @@ from molsig.retrieval.fusion import FittedEvidence, WeightedFusion, fit_fused_ev
 from molsig.retrieval.heads import fit_head, sums_of_items
 from molsig.retrieval.neighbourhood import neighbourhood
 from molsig.retrieval.numbers import fit_numbers
-from molsig.retrieval.patient_vectors import drop_assays
+from molsig.retrieval.patient_vectors import PatientVectors, drop_assays
 from molsig.retrieval.weighted import fit_weighted
 
 
@@ -107,6 +107,22 @@ def test_a_missing_modality_adds_nothing(fitted: FittedEvidence) -> None:
     posterior = np.exp(model.log_posterior(model.evidence(nothing), model.present(nothing)))
     np.testing.assert_allclose(posterior, np.broadcast_to(posterior[:1], posterior.shape))
     np.testing.assert_allclose(posterior[0], np.exp(model.log_prior))
+
+
+def test_two_modalities_are_heard_together_where_enough_patients_have_both(fitted: FittedEvidence) -> None:
+    assert fitted.model.joint is not None
+    assert set(fitted.model.joint.modalities) == {"mirna", "rna"}, "the pair that tells most"
+    few, labels, _ = patients(150, 12)
+    assert fit_evidence(few, labels).joint is None
+
+
+def test_of_many_modalities_those_with_most_patients_are_taken() -> None:
+    vectors, labels, _ = patients(200, 13, types=("A", "B"))
+    held = {f"m{i}": np.arange(200) >= i for i in range(9)}
+    block = vectors.vectors["rna"]
+    many = {m: np.where(there[:, None], block, np.float32(0)) for m, there in held.items()}
+    model = fit_evidence(PatientVectors(vectors.patients, many, held), labels)
+    assert model.modalities == tuple(f"m{i}" for i in range(8)), "m8 has the fewest"
 
 
 def test_the_same_seed_learns_the_same() -> None:
