@@ -7,12 +7,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from molsig.ingest.cohort import Cohort
 from molsig.reference import Reference
 from molsig.simulate import SimulatedCohort, simulate_cohort
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A busy machine draws slowly: that says nothing about molsig, so it may fail no test.
+settings.register_profile("molsig", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("molsig")
 
 
 @pytest.fixture(scope="session")
