@@ -155,9 +155,9 @@ def take_apart(folder: Path, rows: int) -> dict[str, Any]:
 def whole(folder: Path, rows: int, *, index: bool) -> dict[str, Any]:
     """Ingest in this process, indexes included or not."""
     if not index:
-        from molsig.index import generations
+        from molsig.index import building
 
-        generations.build_indexes = lambda *_, **__: []  # type: ignore[assignment]
+        building.build_indexes = lambda *_, **__: []  # type: ignore[assignment]
     cohort = Cohort.of(vectors={"tile": files(folder, rows)})
     report = Reference.ingest_into(folder / f"{rows}-{index}.molsig", cohort)
     return {"rows": rows, "index": index, "seconds": report.seconds, "peak_mb": report.peak_mb}

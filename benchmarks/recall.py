@@ -65,7 +65,7 @@ def fill(store: Store, vectors: NDArray[np.float32]) -> dict[str, float]:
         built = writer.build_indexes([SPACE], progress=_progress)
         seconds["build"] = time.perf_counter() - started
     seconds["measured_recall"] = built[0].recall
-    seconds["ef_search"] = built[0].ef_search
+    seconds["depth"], seconds["effort"] = built[0].depth, built[0].effort
     return seconds
 
 
@@ -147,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"{chosen.rows:,} x {DIM} clustered vectors, {chosen.queries} queries; stored in {seconds['commit']:.1f} s,"
             f" index built in {seconds['build']:.1f} s (recall@10 {seconds['measured_recall']:.4f} on held-out rows,"
-            f" ef {seconds['ef_search']:.0f})\n"
+            f" depth {seconds['depth']:.0f}, effort {seconds['effort']:.0f})\n"
         )
         print("| filter | rows in play | plan | recall@10 | p50 ms | queries/s in a batch |\n|---|---|---|---|---|---|")
         for line in lines:

@@ -38,7 +38,7 @@ def info(reference: options.Reference, json: options.Json = False) -> None:
     print_table("Indexes", [{key: index.get(key) for key in INDEX_COLUMNS} for index in facts["indexes"]])
 
 
-INDEX_COLUMNS = ("space", "method", "rows", "recall", "ef_search", "size", "built")
+INDEX_COLUMNS = ("space", "method", "rows", "recall", "depth", "effort", "size", "built")
 
 
 def encoders(reference: options.Reference, json: options.Json = False) -> None:
@@ -126,13 +126,19 @@ def doctor(
 def index(
     reference: options.Reference,
     force: Annotated[bool, typer.Option("--force", help="Build all anew, also those that serve.")] = False,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", help="rabitq, ivf-rabitq or hnsw, kept from then on; auto chooses by the number of rows again."
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Build the search indexes that are missing, damaged or outgrown. They are derived; nothing can be lost."""
+    """Build or grow the search indexes that are missing, damaged or outgrown. They are derived; nothing can be lost."""
     from molsig.reference import Reference
 
     with progress_bar() as progress:
-        built = Reference.open(reference).build_indexes(force=force, progress=progress)
+        built = Reference.open(reference).build_indexes(method=method, force=force, progress=progress)
     if json:
         print_json({"built": built})
     elif built:

@@ -12,7 +12,7 @@ import numpy as np
 
 from molsig.errors import UsageError
 from molsig.evaluate.clustered import Mixture
-from molsig.index.search import EXACT_ROWS, METHODS, Searcher
+from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.types import Encoded, SampleId, silent
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 K = 10
 SPACE = "rna-bench"
+STRUCTURES = ("rabitq", "ivf-rabitq", "hnsw")
 BATCH_ROWS = 5_000
 WARM = 5
 SINGLE = 200
@@ -46,7 +47,12 @@ class Speed:
 
 
 def measure_structures(
-    sizes: Sequence[int], *, queries: int = 500, seed: int = 7, progress: Progress = silent
+    sizes: Sequence[int],
+    structures: Sequence[str] = STRUCTURES,
+    *,
+    queries: int = 500,
+    seed: int = 7,
+    progress: Progress = silent,
 ) -> Iterator[Speed]:
     """Search invented vectors of growing number with every structure, in a reference that is removed afterwards.
 
@@ -63,49 +69,47 @@ def measure_structures(
     for size in sorted(set(sizes)):
         with tempfile.TemporaryDirectory(prefix="molsig-bench-") as folder:
             store = Store.create(Path(folder) / "bench.molsig")
-            built = _fill(store, vectors[:size], progress)
-            searcher = Searcher(store)
-            truth: list[set[str]] = []
-            for method in METHODS:
-                if method == "auto":
-                    continue
-                found, speed = _measured(searcher, asked, method, size)
+            _fill(store, vectors[:size])
+            exact, speed = _measured(Searcher(store), asked, "exact")
+            truth = _patients(exact)
+            yield Speed(size, "exact", 1.0, *speed, 0.0)
+            for method in structures:
+                with store.writer("bench") as writer:
+                    started = time.perf_counter()
+                    writer.build_indexes([SPACE], method=method, progress=progress)
+                    built = time.perf_counter() - started
+                found, speed = _measured(Searcher(store), asked, "index")
                 if found.method != method:
                     continue
-                patients = [{hit.patient for hit in hits} for hits in found.hits]
-                # Exact is the first of the methods.
-                truth = truth or patients
-                hits = sum(len(a & b) for a, b in zip(truth, patients, strict=True))
-                recall = hits / sum(map(len, truth))
-                yield Speed(size, method, recall, *speed, 0.0 if method == "exact" else built)
+                hits = sum(len(a & b) for a, b in zip(truth, _patients(found), strict=True))
+                yield Speed(size, method, hits / sum(map(len, truth)), *speed, built)
 
 
-def crossover(speeds: Sequence[Speed]) -> tuple[int | None, int]:
-    """Return the fewest rows from which another structure than exact answers single queries sooner, and the limit used.
+def crossover(speeds: Sequence[Speed], one: str, other: str) -> int | None:
+    """Return the fewest rows from which the structure `other` answers single queries sooner than `one`.
 
-    Between two measured sizes it is where the lines through their logarithms meet; None where exact search is the
-    quickest of all at every size.
+    Between two measured sizes it is where the lines through their logarithms meet; None where `one` is the quicker at
+    the largest size that both were measured at.
     """
-    exact = {one.rows: one.p50_ms for one in speeds if one.method == "exact"}
-    other: dict[int, float] = {}
-    for one in speeds:
-        if one.method != "exact":
-            other[one.rows] = min(one.p50_ms, other.get(one.rows, np.inf))
-    sizes = sorted(exact.keys() & other.keys())
-    gaps = [float(np.log(exact[size] / other[size])) for size in sizes]
+    times = {method: {s.rows: s.p50_ms for s in speeds if s.method == method} for method in (one, other)}
+    sizes = sorted(times[one].keys() & times[other].keys())
+    gaps = [float(np.log(times[one][size] / times[other][size])) for size in sizes]
     for place, gap in enumerate(gaps):
         if gap > 0 and all(later > 0 for later in gaps[place:]):
             if not place:
-                return sizes[0], EXACT_ROWS
-            before, share = gaps[place - 1], -gaps[place - 1] / (gap - gaps[place - 1])
-            assert before <= 0
+                return sizes[0]
+            share = -gaps[place - 1] / (gap - gaps[place - 1])
             low, high = np.log(sizes[place - 1]), np.log(sizes[place])
-            return round(float(np.exp(low + share * (high - low)))), EXACT_ROWS
-    return None, EXACT_ROWS
+            return round(float(np.exp(low + share * (high - low))))
+    return None
+
+
+def _patients(found: SearchResult) -> list[set[str]]:
+    return [{hit.patient for hit in hits} for hits in found.hits]
 
 
 def _measured(
-    searcher: Searcher, queries: NDArray[np.float32], method: str, rows: int
+    searcher: Searcher, queries: NDArray[np.float32], method: str
 ) -> tuple[SearchResult, tuple[float, float, float]]:
     """What a batch found, and p50 and p99 of single queries and the rate of the batch."""
     for query in queries[:WARM]:
@@ -121,8 +125,8 @@ def _measured(
     return found, (1e3 * float(np.median(times)), 1e3 * float(np.percentile(times, 99)), rate)
 
 
-def _fill(store: Store, vectors: NDArray[np.float32], progress: Progress) -> float:
-    """Store vectors, one patient each, and build their index; return the seconds of building."""
+def _fill(store: Store, vectors: NDArray[np.float32]) -> None:
+    """Store vectors, one patient each."""
     samples = tuple(SampleId(f"P{row:07d}-01", f"P{row:07d}") for row in range(len(vectors)))
     with store.writer("bench") as writer:
         for start in range(0, len(vectors), BATCH_ROWS):
@@ -131,6 +135,3 @@ def _fill(store: Store, vectors: NDArray[np.float32], progress: Progress) -> flo
             block = vectors[start : start + len(some)]
             writer.commit([Encoded("rna", SPACE, some, ("",) * len(some), block, digests)])
         writer.checkpoint()
-        started = time.perf_counter()
-        writer.build_indexes([SPACE], progress=progress)
-        return time.perf_counter() - started

@@ -12,11 +12,9 @@ import pyarrow as pa
 from molsig.index.arrays import floats_to_arrow, integers_to_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from molsig.index.scoring import Candidates
+    from molsig.index.scoring import Found
     from molsig.index.view import SpaceView
 
 
@@ -55,15 +53,9 @@ class Ranked:
     scores: NDArray[np.float32]
 
     @classmethod
-    def of(cls, view: SpaceView, found: Sequence[Candidates], k: int) -> Ranked:
+    def of(cls, view: SpaceView, count: int, found: Found, k: int) -> Ranked:
         """The best row of each of the `k` best patients of each query; equal scores by patient and then by row."""
-        count = len(found)
-        queries = np.repeat(np.arange(count), [len(one.positions) for one in found])
-        if not len(queries):
-            nothing = np.empty(0, np.int64)
-            return cls(view, count, nothing, nothing, nothing, np.empty(0, np.float32))
-        positions = np.concatenate([one.positions for one in found])
-        scores = np.concatenate([one.scores for one in found])
+        queries, positions, scores = found.queries, found.positions, found.scores
         patients = view.codes[positions]
         order = np.lexsort((positions, patients, -scores, queries))
         if not view.one_each:
@@ -75,6 +67,13 @@ class Ranked:
         kept = ranks <= k
         order = order[kept]
         return cls(view, count, queries[kept], ranks[kept], positions[order], scores[order])
+
+    def by_query(self) -> list[tuple[list[str], list[float]]]:
+        """Patients and scores of each query, best first."""
+        names = self.view.patients.take(integers_to_arrow(self.view.codes[self.positions].astype(np.int64))).to_pylist()
+        scores = self.scores.tolist()
+        bounds = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
+        return [(names[a:b], scores[a:b]) for a, b in itertools.pairwise(bounds)]
 
     def hits(self) -> tuple[tuple[RowHit, ...], ...]:
         """As objects, for each query."""

@@ -1,6 +1,6 @@
-"""Manifests: which FAISS file belongs to a space, what it covers and what it hashes to.
+"""Manifests: which files belong to the generation of a space, what it covers and what they hash to.
 
-A manifest carries a checksum over itself, and the hash and size of the file it names. Whatever does not match is
+A manifest carries a checksum over itself, and the hash and size of the files it names. Whatever does not match is
 treated as absent: the index is derived and can be built again.
 """
 
@@ -22,14 +22,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT = 2
+STRUCTURE, FACTS, VECTORS = ".faiss", ".rows", ".vectors"
+"""Endings of a generation's files."""
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
 @dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file beside the manifest: its name, bytes and hash."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationInfo:
-    """What a manifest says of a FAISS generation.
+    """What a manifest says of a generation.
 
     Attributes
     ----------
@@ -37,41 +48,61 @@ class GenerationInfo:
         Identity of the reference it was built from.
     generation
         Counts up with each build of the space.
-    file, size, sha256
-        Name, bytes and hash of the FAISS file beside the manifest.
+    structure
+        The file of the structure, which proposes rows.
+    facts
+        The file of the rows' ids, lengths and checksums.
+    vectors
+        Name of the file that begins with their vectors, each under its checksum; a later generation may append to it.
     rows, high_water, snapshot
         How many rows it holds: every row of the space with an id up to `high_water` as of `snapshot`.
-    method
-        ``hnsw-fp16``.
-    m, ef_construction, ef_search
-        Parameters of the graph; `ef_search` was tuned when it was built.
+    method, chosen
+        Which structure, and ``auto`` unless it was asked for.
+    parameters
+        What the structure was built with.
+    trained_on
+        Rows of the space when its cells or its centre were learned.
+    depth, effort
+        Rows proposed for ten neighbours and the effort of the search, as tuned when it was built: see `Structure`.
     recall, recall_queries
-        Recall@10 against exact search at that `ef_search`, and how many held-out rows it was measured on.
+        Recall@10 against exact search at these, and of how many rows it was measured.
     """
 
     reference: str
     space: str
     generation: int
-    file: str
-    size: int
-    sha256: str
+    structure: NamedFile
+    facts: NamedFile
+    vectors: str
     rows: int
     high_water: int
     snapshot: int
     dims: int
     method: str
-    m: int
-    ef_construction: int
-    ef_search: int
+    chosen: str
+    parameters: dict[str, int]
+    trained_on: int
+    depth: int
+    effort: int
     recall: float
     recall_queries: int
     seed: int
     faiss: str
     built: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return self.structure.size + self.facts.size + self.rows * 4 * self.dims
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of all its files."""
+        return (self.structure.name, self.facts.name, self.vectors)
+
     def summary(self) -> dict[str, Any]:
         """Return what ``molsig info`` tells of it."""
-        told = ("space", "generation", "method", "rows", "recall", "ef_search", "snapshot", "size", "built")
+        told = ("space", "generation", "method", "rows", "recall", "depth", "effort", "snapshot", "size", "built")
         return {name: getattr(self, name) for name in told}
 
 
@@ -109,13 +140,15 @@ def _parsed(text: bytes, path: Path, space: str) -> GenerationInfo:
         if checksum != _checksum(told | {"format": version}):
             raise ValueError("its checksum does not match")
         if version != MANIFEST_FORMAT:
-            raise ValueError(f"its format is {version}")
-        info = GenerationInfo(**told)
+            raise ValueError(f"its format is {version}, not {MANIFEST_FORMAT}: molsig index builds it anew")
+        structure, facts = (NamedFile(**told.pop(name)) for name in ("structure", "facts"))
+        info = GenerationInfo(structure=structure, facts=facts, **told)
         if text != _serialised(info):
             raise ValueError("it is not as it was written")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path}: damaged manifest: {error}") from error
-    if info.space != space or "/" in info.file or not info.file.endswith(".faiss"):
+    endings = zip(info.files, (STRUCTURE, FACTS, VECTORS), strict=True)
+    if info.space != space or any("/" in name or not name.endswith(ending) for name, ending in endings):
         raise DamagedError(f"{path}: the manifest belongs to something else, space {info.space!r}")
     return info
 

@@ -95,8 +95,25 @@ class RememberedStore(Store):
         table, row_of = held
         names = attributes.names_of([name for name in table.column_names if name != "patient"], columns)
         rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
-        found = table.select(names).take(rows)
-        return pa.table([pa.array(patients, pa.string()), *found.columns], names=["patient", *names])
+        # Column by column: a table's own `take` costs several times as much.
+        found = [table[name].chunk(0).take(rows) if table.num_rows else table[name].take(rows) for name in names]
+        return pa.table([pa.array(patients, pa.string()), *found], names=["patient", *names])
+
+    def column(self, name: str, patients: Sequence[str]) -> list[object]:
+        """As `Store.column`."""
+        held = self._once("attributes", self._all_attributes)
+        if held is None:
+            return super().column(name, patients)
+        table, row_of = held
+
+        def read() -> list[object]:
+            (known,) = attributes.names_of([one for one in table.column_names if one != "patient"], [name])
+            told: list[object] = table[known].to_pylist()
+            return told
+
+        values = self._once(("column", name), read)
+        rows = [row_of.get(patient) for patient in patients]
+        return [None if row is None else values[row] for row in rows]
 
     def _all_attributes(self) -> tuple[pa.Table, dict[str, int]] | None:
         """All patient columns and the row of each patient; None where they are too many."""

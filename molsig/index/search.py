@@ -1,7 +1,8 @@
-"""The planner: exact search where few rows are in play, HNSW otherwise, the same final scores from both.
+"""The planner: exact search where few rows are in play, the structure of the index otherwise, the same final scores.
 
-Both plans propose rows; `scoring` scores them from the truth, the best row of each patient counts, and equal scores are
-ordered by patient id. Rows newer than the index are searched exactly and merged, deleted ones are never proposed.
+All plans propose rows; `scoring` scores them from the float32 vectors, the best row of each patient counts, and equal
+scores are ordered by patient id. Rows newer than the index are searched exactly and merged, deleted ones are never
+proposed.
 """
 
 from __future__ import annotations
@@ -11,36 +12,37 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from molsig.errors import DamagedError, MissingExtraError, UsageError
-from molsig.index.approximate import PlacedGraph, search_graph
+from molsig.index.approximate import Placed, search_structure
 from molsig.index.exact import search_exact
 from molsig.index.generations import unusable
 from molsig.index.hits import Ranked
-from molsig.index.manifest import folder_of, read_manifest
+from molsig.index.manifest import MANIFEST, folder_of, read_manifest
 from molsig.index.near import near
-from molsig.index.scoring import directions
-from molsig.index.stamp import database_stamp
-from molsig.index.view import StaleViewError, load_view
+from molsig.index.opened import OpenGeneration
+from molsig.index.scoring import Found, directions
+from molsig.index.stamp import database_stamp, file_stamp
+from molsig.index.vectors import StaleViewError
+from molsig.index.view import load_view
 from molsig.types import SUM_SPACE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from molsig.index.generations import Standing
     from molsig.index.hits import RowHit
-    from molsig.index.hnsw import Graph
-    from molsig.index.manifest import GenerationInfo
-    from molsig.index.scoring import Candidates
     from molsig.index.store import Store
     from molsig.index.view import InPlay, SpaceView
 
-METHODS = ("auto", "exact", "hnsw")
+METHODS = ("auto", "exact", "index")
 
-EXACT_ROWS = 20_000
-"""Up to this many rows in play are searched exactly: it takes some milliseconds, and faiss is not even imported."""
+EXACT_ROWS = 2_000
+"""Up to this many rows in play are searched exactly: below, proposing rows takes as long as scoring them all."""
 
 LEAST_RECALL = 0.99
 """An index measured below this is not used unless it is asked for."""
@@ -58,7 +60,7 @@ class SearchResult:
     ranked
         The best patients of each query, as columns; `hits` and `table()` tell of them.
     method
-        ``exact`` or ``hnsw``.
+        ``exact``, or the structure that proposed rows: ``rabitq``, ``ivf-rabitq`` or ``hnsw``.
     reason
         Why that plan.
     recall
@@ -94,12 +96,21 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What will be done; `graph` and its manifest for an HNSW plan."""
+    """What will be done: through the structure of `placed`, or exactly where there is none."""
 
     reason: str
     notes: tuple[str, ...] = ()
-    info: GenerationInfo | None = None
-    graph: Graph | None = None
+    placed: Placed | None = None
+
+
+@dataclass
+class _Held:
+    """A space as it was read: of which state of the files, and what is wrong with its index."""
+
+    stamp: object
+    view: SpaceView
+    problem: str | None
+    placed: Placed | None = None
 
 
 class Searcher:
@@ -110,16 +121,16 @@ class Searcher:
     store
         The truth.
     memory
-        Bytes of vectors it may hold per space; a longer space is read in parts by every exact search.
+        Bytes of vectors it may hold per space that lie in no index; a longer space is read in parts by every exact
+        search.
     """
 
     def __init__(self, store: Store, *, memory: int = MEMORY) -> None:
         self._store = store
         self._memory = memory
-        self._lock = threading.Lock()
-        self._views: dict[str, tuple[object, SpaceView]] = {}
-        self._graphs: dict[str, tuple[str, Graph]] = {}
-        self._places: dict[str, PlacedGraph] = {}
+        self._lock = threading.RLock()
+        self._spaces: dict[str, _Held] = {}
+        self._manifests: dict[str, str] = {}
 
     def search(
         self,
@@ -145,7 +156,7 @@ class Searcher:
         kinds
             Kinds of specimen allowed; all by default. The sum space has no kinds and ignores them.
         method
-            ``auto`` plans; ``exact`` and ``hnsw`` insist, though without an index that can be used the search is exact.
+            ``auto`` plans; ``exact`` and ``index`` insist, though without an index that serves the search is exact.
 
         Raises
         ------
@@ -160,113 +171,154 @@ class Searcher:
             raise UsageError(f"k is {k}, at least 1 is needed")
         wanted = directions(queries)
         while True:
-            view = self.view(space)
-            play = view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
+            held = self._current(space)
+            play = held.view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
-                return self._search(space, view, wanted, k, play, method)
+                return self._search(held, wanted, k, play, method)
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
                 with self._lock:
-                    self._views.pop(space, None)
+                    self._spaces.pop(space, None)
 
-    def _search(
-        self,
-        space: str,
-        view: SpaceView,
-        wanted: NDArray[np.float64],
-        k: int,
-        play: InPlay,
-        method: str,
-    ) -> SearchResult:
-        mask, kept = play.mask, play.rows
-        rows = len(view.ids) if kept is None else len(kept)
-        plan = self._plan(space, view, rows, method)
-        reason, notes = plan.reason, plan.notes
-        found: list[Candidates | None] = [None] * len(wanted)
-        if plan.graph is not None and plan.info is not None:
-            found = search_graph(self._placed(space, view, plan.graph), plan.info, wanted, k, mask)
-        left = [query for query, candidates in enumerate(found) if candidates is None]
-        if left:
-            for query, candidates in zip(left, search_exact(view, kept, wanted[left], k), strict=True):
-                found[query] = candidates
-        by_graph = len(left) < len(wanted)
-        if plan.graph is not None and left:
-            notes += (f"{len(left)} of {len(wanted)} queries searched exactly: the index has few kept rows near them",)
-        done = [candidates for candidates in found if candidates is not None]
+    def _search(self, held: _Held, wanted: NDArray[np.float64], k: int, play: InPlay, method: str) -> SearchResult:
+        view = held.view
+        rows = len(view.ids) if play.rows is None else len(play.rows)
+        plan = self._plan(held, rows, method)
+        parts: list[Found] = []
+        left = len(wanted)
+        notes, used = plan.notes, None
+        if plan.placed is not None:
+            try:
+                found, short = search_structure(plan.placed, wanted, k, play.mask)
+            except DamagedError as error:
+                notes += self._give_up(held, error)
+            else:
+                used = plan.placed.generation.info if len(short) < len(wanted) else None
+                left = len(short)
+                parts.append(found)
+                if left:
+                    rest = search_exact(view, play.rows, wanted[short], k)
+                    parts.append(Found(short[rest.queries], rest.positions, rest.scores))
+                    notes += (
+                        f"{left} of {len(wanted)} queries searched exactly: the index has few kept rows near them",
+                    )
+        if not parts:
+            parts.append(search_exact(view, play.rows, wanted, k))
+        if view.vectors.damage and not any(view.vectors.damage in note for note in notes):
+            notes += self._give_up(held, view.vectors.damage)
+        found = Found.joined(parts)
         return SearchResult(
-            ranked=Ranked.of(view, done, k),
-            method="hnsw" if by_graph else "exact",
-            reason=reason,
-            recall=plan.info.recall if by_graph and plan.info is not None else 1.0,
+            ranked=Ranked.of(view, len(wanted), found, k),
+            method="exact" if used is None else used.method,
+            reason=plan.reason,
+            recall=1.0 if used is None else used.recall,
             rows=rows,
-            candidates=rows if left else max((len(candidates.positions) for candidates in done), default=0),
+            candidates=rows if left else _most(found),
             snapshot=view.standing.snapshot,
             notes=notes,
         )
 
-    def _plan(self, space: str, view: SpaceView, rows: int, method: str) -> _Plan:
+    def _plan(self, held: _Held, rows: int, method: str) -> _Plan:
         if method == "exact":
             return _Plan("asked for")
         if not rows or (method == "auto" and rows <= EXACT_ROWS):
             return _Plan(f"{rows:,} rows in play")
+        view = held.view
+        generation = view.generation
+        if held.problem or generation is None:
+            return _Plan("no index", (f"{held.problem}: exact search used",) if held.problem else ())
+        if method == "auto" and generation.info.recall < LEAST_RECALL:
+            return _Plan(f"the index finds only {generation.info.recall:.3f} of the neighbours")
         try:
-            info = read_manifest(self._store.index_dir, space)
-            if info is None:
-                return _Plan("no index", (f"space {space!r} has no index: exact search used",))
-            if problem := unusable(info, view.standing):
-                return _Plan("no index", (f"the index of {space!r} was not used, {problem}: exact search used",))
-            if method == "auto" and info.recall < LEAST_RECALL:
-                return _Plan(f"the index finds only {info.recall:.3f} of the neighbours")
-            graph = self._graph(space, info)
+            generation.structure()
         except FileNotFoundError:
-            return _Plan("no index", (f"the index of {space!r} is missing its file: exact search used",))
+            held.problem = f"the index of {generation.info.space!r} is missing its file"
+            return _Plan("no index", (f"{held.problem}: exact search used",))
         except (DamagedError, MissingExtraError) as error:
-            return _Plan("no index", (f"{error}: exact search used",))
-        return _Plan("asked for" if method == "hnsw" else f"{rows:,} rows in play", (), info, graph)
+            return _Plan("no index", self._give_up(held, error))
+        with self._lock:
+            if held.placed is None or held.placed.generation is not generation:
+                held.placed = Placed.of(view, generation)
+        return _Plan("asked for" if method == "index" else f"{rows:,} rows in play", (), held.placed)
+
+    @staticmethod
+    def _give_up(held: _Held, error: object) -> tuple[str, ...]:
+        """Search exactly from now on, and say why."""
+        held.problem = str(error)
+        return (f"{error}: exact search used",)
 
     def held(self, space: str) -> SpaceView | None:
         """Return the space as it is now if that needs no reading, else None."""
         with self._lock:
-            now = database_stamp(self._store.database)
-            stamp, view = self._views.get(space, (None, None))
-            return view if now is not None and stamp == now else None
+            held = self._spaces.get(space)
+            return held.view if held is not None and held.stamp == self._stamp(space) is not None else None
 
     def view(self, space: str) -> SpaceView:
-        """Return the space as it is now; the database is opened only if its file has changed.
+        """Return the space as it is now; the database is opened only if its file or the index has changed.
 
         Raises
         ------
         UsageError
             No such space.
         """
+        return self._current(space).view
+
+    def _current(self, space: str) -> _Held:
         with self._lock:
-            now = database_stamp(self._store.database)
-            stamp, view = self._views.get(space, (None, None))
-            if view is not None and now is not None and stamp == now:
-                return view
-            view = load_view(self._store, space, memory=self._memory, before=view)
+            now = self._stamp(space)
+            held = self._spaces.get(space)
+            if held is not None and now is not None and held.stamp == now:
+                return held
+            before = None if held is None else held.view
+            problems: list[str] = []
+
+            def opened(standing: Standing) -> OpenGeneration | None:
+                try:
+                    return self._opened(space, standing, before)
+                except FileNotFoundError as error:
+                    problems.append(f"the index of {space!r} is missing its file {error.filename}")
+                except DamagedError as error:
+                    problems.append(str(error))
+                except _UnusableError as error:
+                    problems.append(str(error))
+                return None
+
+            view = load_view(self._store, space, memory=self._memory, opened=opened, before=before)
             if view is None:
                 known = [info.space for info in self._store.spaces()]
                 raise UsageError(
                     f"{self._store.path}: no space {space!r}{near(space, known)}; known: {', '.join(known)}"
                 )
-            self._views[space] = (now, view)
-            return view
+            if held is not None and view is before and view.generation is not None and not problems:
+                # Nothing of the space has changed, and what is wrong with its index stays wrong.
+                held.stamp = now
+                return held
+            held = self._spaces[space] = _Held(now, view, problems[0] if problems else None)
+            return held
 
-    def _graph(self, space: str, info: GenerationInfo) -> Graph:
-        from molsig.index.hnsw import load
+    def _opened(self, space: str, standing: Standing, before: SpaceView | None) -> OpenGeneration:
+        """The generation that may answer; the one of the view before where it is the same."""
+        info = read_manifest(self._store.index_dir, space)
+        if info is None:
+            raise _UnusableError(f"space {space!r} has no index")
+        if problem := unusable(info, standing):
+            raise _UnusableError(f"the index of {space!r} was not used, {problem}")
+        if before is not None and before.generation is not None and before.generation.info == info:
+            return before.generation
+        return OpenGeneration(self._store.index_dir, info)
 
-        with self._lock:
-            key, graph = self._graphs.get(space, ("", None))
-            if graph is None or key != info.sha256:
-                self._graphs.pop(space, None)
-                graph = load(folder_of(self._store.index_dir, space) / info.file, info.size, info.sha256)
-                self._graphs[space] = (info.sha256, graph)
-            return graph
+    def _stamp(self, space: str) -> tuple[object, ...] | None:
+        path = self._manifests.get(space)
+        if path is None:
+            path = self._manifests[space] = str(folder_of(self._store.index_dir, space) / MANIFEST)
+        database, manifest = database_stamp(self._store.database), file_stamp([path])
+        return None if database is None or manifest is None else (database, manifest)
 
-    def _placed(self, space: str, view: SpaceView, graph: Graph) -> PlacedGraph:
-        with self._lock:
-            placed = self._places.get(space)
-            if placed is None or placed.view is not view or placed.graph is not graph:
-                placed = self._places[space] = PlacedGraph.of(view, graph)
-            return placed
+
+class _UnusableError(Exception):
+    """There is no generation, or none that may answer."""
+
+
+def _most(found: Found) -> int:
+    """The rows that were scored finally, of the query that had most."""
+    return int(np.bincount(found.queries).max(initial=0)) if len(found.queries) else 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _CLOCK_GRAIN_NS = 50_000_000
 
 
-def file_stamp(paths: Iterable[Path]) -> tuple[object, ...] | None:
+def file_stamp(paths: Iterable[Path | str]) -> tuple[object, ...] | None:
     """Return what changes whenever one of some files does; None while a further change might not show.
 
     A file that is not there counts as such.

@@ -279,6 +279,17 @@ class Store:
         with self.reading() as connection:
             return attributes.read_for(connection, patients, columns)
 
+    def column(self, name: str, patients: Sequence[str]) -> list[object]:
+        """Return what one column says of `patients`, in their order; None where nothing is known.
+
+        Raises
+        ------
+        UsageError
+            There is no such column.
+        """
+        told: list[object] = self.attributes(patients, [name])[name].to_pylist()
+        return told
+
     def columns(self) -> dict[str, str]:
         """Return the user's patient columns and their types: text, integer, number, boolean, date or timestamp."""
         with self.reading() as connection:

@@ -20,10 +20,14 @@ from molsig.index.batches import KINDS, LARGEST
 from molsig.index.counters import counters
 from molsig.index.exact import search_exact
 from molsig.index.generations import coverage, standing_of, unusable
+from molsig.index.hits import Ranked
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest, sha256_of
+from molsig.index.opened import OpenGeneration
 from molsig.index.reads import encoders_of, spaces_of
+from molsig.index.rows_file import checksums
 from molsig.index.schema import format_of, newest_format
-from molsig.index.scoring import best_rows, directions
+from molsig.index.scoring import directions
+from molsig.index.structure import K
 from molsig.index.view import load_view
 from molsig.types import DIM
 
@@ -31,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from molsig.index.manifest import GenerationInfo
     from molsig.index.store import Store
 
 BLOCK_ROWS = 50_000
@@ -224,54 +227,69 @@ def _named(store: Store, space: str) -> set[str]:
         info = read_manifest(store.index_dir, space)
     except DamagedError:
         return {MANIFEST}
-    return {MANIFEST} if info is None else {MANIFEST, info.file}
+    return {MANIFEST} if info is None else {MANIFEST, *info.files}
 
 
 def _index(store: Store, space: str) -> str:
     info = read_manifest(store.index_dir, space)
     if info is None:
         return "not built: searches are exact"
-    path = folder_of(store.index_dir, space) / info.file
-    if not path.is_file():
-        raise DamagedError(f"{path}: the file its manifest names is missing")
-    if path.stat().st_size != info.size or sha256_of(path) != info.sha256:
+    folder = folder_of(store.index_dir, space)
+    for name in info.files:
+        if not (folder / name).is_file():
+            raise DamagedError(f"{folder / name}: the file its manifest names is missing")
+    path = folder / info.structure.name
+    if path.stat().st_size != info.structure.size or sha256_of(path) != info.structure.sha256:
         raise DamagedError(f"{path}: not the file that was written, its hash does not match")
+    generation = OpenGeneration(store.index_dir, info)
+    generation.file.check_all()
     with store.reading() as connection:
         standing = standing_of(connection, space)
     if problem := unusable(info, standing):
         raise DamagedError(f"{path}: {problem}")
-    return _compare(store, space, info, path)
+    return _compare(store, space, generation, path)
 
 
-def _compare(store: Store, space: str, info: GenerationInfo, path: Path) -> str:
-    """Hold a generation against the truth: the rows it covers, and what it finds for some of them."""
-    from molsig.index.approximate import PlacedGraph, search_graph
-    from molsig.index.hnsw import K, load
+def _compare(store: Store, space: str, generation: OpenGeneration, path: Path) -> str:
+    """Hold a generation against the truth: the rows it covers, their vectors, and what it finds for some of them."""
+    from molsig.index.approximate import Placed, search_structure
 
+    # Without the generation: its vectors are read from the truth.
     view = load_view(store, space, memory=1 << 40)
     assert view is not None
+    info, file = generation.info, generation.file
     state = coverage(info, view.ids)
-    told = f"generation {info.generation}, {info.rows:,} rows, {state.tail:,} newer, {state.dead:,} gone"
+    told = f"generation {info.generation}, {info.method}, {info.rows:,} rows, {state.tail:,} newer, {state.dead:,} gone"
+    covered = view.ids[: len(view.ids) - state.tail]
+    places = np.searchsorted(file.ids, covered)
+    if len(covered) and (places[-1] >= len(file) or not np.array_equal(file.ids[places], covered)):
+        raise DamagedError(f"{path}: lacks rows that it should cover")
+    for rows, vectors, _ in view.vectors.blocks(None):
+        same = rows[rows < len(covered)]
+        if not np.array_equal(checksums(covered[same], vectors[: len(same)]), file.facts.sums[places[same]]):
+            raise DamagedError(f"{path.with_name(info.vectors)}: its vectors are not those of the truth")
     try:
-        graph = load(path, info.size, info.sha256)
+        structure = generation.structure()
     except MissingExtraError:
         return f"{told}; hash matches; not searched, faiss is not installed"
-    covered = view.ids[: len(view.ids) - state.tail]
-    if len(graph.ids) != info.rows or not np.isin(covered, graph.ids).all():
-        raise DamagedError(f"{path}: lacks rows that it should cover")
+    if structure.rows != info.rows:
+        raise DamagedError(f"{path}: {structure.rows:,} rows, {info.rows:,} were written")
     chosen = np.sort(np.random.default_rng(0).choice(len(view.ids), min(SPOT_QUERIES, len(view.ids)), replace=False))
     vectors = view.vectors.take(chosen)
     vectors = vectors[np.any(vectors != 0, axis=1)]
     if not len(vectors):
         return told
     wanted = directions(vectors)
-    exact = [best_rows(found, view.codes, K) for found in search_exact(view, None, wanted, K)]
+    exact = Ranked.of(view, len(wanted), search_exact(view, None, wanted, K), K)
+    found, short = search_structure(Placed.of(view, generation), wanted, K, None)
+    proposed = Ranked.of(view, len(wanted), found, K)
     hits = total = 0
-    for truth, found in zip(exact, search_graph(PlacedGraph.of(view, graph), info, wanted, K, None), strict=True):
+    for query in range(len(wanted)):
+        truth = exact.scores[exact.queries == query]
         # A row that scores as high as the last exact one is as good as it.
-        scores = truth.scores if found is None else best_rows(found, view.codes, K).scores
-        hits += int((scores >= truth.scores[-1]).sum())
-        total += len(truth.scores)
+        scores = truth if query in short else proposed.scores[proposed.queries == query]
+        hits += int((scores >= truth[-1]).sum())
+        total += len(truth)
     if hits < min(SPOT_RECALL, info.recall - 0.1) * total:
         raise DamagedError(f"{path}: finds {hits} of {total} neighbours of {len(vectors)} stored rows")
     return f"{told}; hash matches; found {hits} of {total} neighbours"

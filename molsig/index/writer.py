@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from molsig.errors import UsageError
-from molsig.index import aggregates, attributes, forget, generations
+from molsig.index import aggregates, attributes, building, forget, generations
 from molsig.index.batches import check_space, lay_out
 from molsig.index.commit import commit
 from molsig.index.connection import first, transaction, writing
@@ -182,7 +182,7 @@ class Writer:
             forget.compact(self.store.database)
         remaining = {info.space for info in self.store.spaces()}
         affected = [space for space in (*result.spaces, SUM_SPACE) if space in remaining]
-        generations.build_indexes(self.store, affected, progress=progress or self._progress)
+        building.build_indexes(self.store, affected, progress=progress or self._progress)
         return result
 
     def build_indexes(
@@ -190,13 +190,14 @@ class Writer:
         spaces: Sequence[str] | None = None,
         *,
         force: bool = False,
-        method: str = "auto",
+        method: str | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[GenerationInfo]:
-        """Build the HNSW generations that are missing, damaged or outgrown, and return those built.
+        """Build or grow the generations that are missing, damaged or outgrown, and return those.
 
-        A generation is outgrown when more than 10 % of its space or 20,000 rows are newer, or 5 % of its rows are gone.
+        A generation is outgrown when more than 10 % of its space or 4,000 rows are newer: these are added to it. It is
+        built anew when 5 % of its rows are gone or its space has become four times as long.
 
         Parameters
         ----------
@@ -204,10 +205,12 @@ class Writer:
             Only these; all, the sum included, by default.
         force
             Build even what serves.
+        method
+            ``auto``, ``rabitq``, ``ivf-rabitq`` or ``hnsw``, kept for these spaces; None leaves what was chosen.
         seed
             Of the sample that recall is measured on.
         """
-        return generations.build_indexes(
+        return building.build_indexes(
             self.store, spaces, force=force, method=method, seed=seed, progress=progress or self._progress
         )
 

@@ -191,7 +191,7 @@ class Reference:
             Samples to search: ``auto`` (normal for a normal query, all others otherwise), ``tumour``, ``normal``,
             ``metastasis``, ``recurrence``, ``other`` or ``any``.
         method
-            ``auto``, ``exact`` or ``hnsw``.
+            ``auto``, ``exact`` or ``index``.
         error
             Error rate of the conformal set of a call.
 
@@ -544,10 +544,12 @@ class Reference:
             result = writer.forget(_names(patients) or (), compact=compact)
         return {"patients": result.patients, "vectors": result.embeddings, "compacted": result.compacted}
 
-    def build_indexes(self, *, force: bool = False, progress: Progress = silent) -> list[dict[str, Any]]:
+    def build_indexes(
+        self, *, method: str | None = None, force: bool = False, progress: Progress = silent
+    ) -> list[dict[str, Any]]:
         """Build the search indexes that are missing, damaged or outgrown (all with `force`); say which were built."""
         with self._store.writer("index", progress=progress) as writer:
-            return [info.summary() for info in writer.build_indexes(force=force, progress=progress)]
+            return [info.summary() for info in writer.build_indexes(method=method, force=force, progress=progress)]
 
     def export(self, output: str | Path, *, space: str = "sum", where: str | None = None) -> dict[str, Any]:
         """Write the vectors of a space with provenance and patient columns: .parquet, .csv or .h5ad by the ending."""

@@ -113,7 +113,7 @@ def fused_search(
     asked = _vectors_of(queries, learned.spaces)
     proposed: list[set[str]] = [set() for _ in queries]
     results: list[list[SearchResult]] = [[] for _ in queries]
-    near: dict[str, list[list[tuple[str, float]]]] = {m: [[] for _ in queries] for m in learned.spaces}
+    near: dict[str, list[_Near]] = {m: [_NOBODY for _ in queries] for m in learned.spaces}
     spare = max(len(query.exclude) for query in queries)
     for modality, space in learned.spaces.items():
         rows = np.flatnonzero(asked.present[modality])
@@ -124,22 +124,25 @@ def fused_search(
         bound = free
         if allowed is not None:
             bound = searcher.search(space, targets, CANDIDATES + spare, patients=allowed, kinds=kinds, method=method)
+        unbound = free.ranked.by_query()
+        allowed_only = unbound if bound is free else bound.ranked.by_query()
         for place, row in enumerate(rows.tolist()):
-            left_out = set(queries[row].exclude)
-            near[modality][row] = [(h.patient, h.score) for h in free.hits[place] if h.patient not in left_out]
-            proposed[row] |= {hit.patient for hit in bound.hits[place]} - left_out
+            left_out = queries[row].exclude
+            near[modality][row] = _Near.of(*unbound[place], left_out)
+            proposed[row].update(allowed_only[place][0])
+            proposed[row].difference_update(left_out)
             results[row].append(bound)
-    everyone = sorted(set().union(*proposed))
+    everyone = set().union(*proposed)
     memory = memory or PatientMemory(store, searcher)
     sayings = memory.sayings(learned, everyone, evidence=evidence)
     judged = None if model is None else _judged(store, model, asked, near, learned.label or "")
     directions = learned.weighted.fused(asked)
-    row_of = {patient: row for row, patient in enumerate(sayings.patients)}
     found = []
     for row in range(len(queries)):
-        own = np.array(sorted(row_of[patient] for patient in proposed[row] if patient in row_of), dtype=np.int64)
-        stored = sayings.take(own)
-        hits, alike = _ranked(stored, directions[row], None if judged is None else judged.of(row), k)
+        rows_of_them = (sayings.row_of.get(patient, -1) for patient in proposed[row])
+        own = np.sort(np.fromiter(rows_of_them, np.int64, len(proposed[row])))
+        own = own[np.searchsorted(own, 0) :]
+        hits, alike = _ranked(sayings, own, directions[row], None if judged is None else judged.of(row), k)
         if judged is None:
             found.append(Fused(hits, None, None, np.zeros(0, bool), alike, tuple(results[row]), len(own)))
             continue
@@ -147,6 +150,26 @@ def fused_search(
         strange = float(judged.strange[row])
         found.append(Fused(hits, judged.posterior[row], strange, present, alike, tuple(results[row]), len(own)))
     return found
+
+
+@dataclass(frozen=True)
+class _Near:
+    """The patients nearest to a query in one modality, nearest first: as many as may vote; and their mean nearness."""
+
+    patients: tuple[str, ...]
+    nearness: float
+
+    @classmethod
+    def of(cls, patients: Sequence[str], scores: Sequence[float], left_out: Sequence[str]) -> _Near:
+        """Of those found, some left out."""
+        kept = [place for place, patient in enumerate(patients) if patient not in left_out]
+        if not kept:
+            return _NOBODY
+        nearness = float(np.mean([scores[place] for place in kept[:STRANGE_AFTER]]))
+        return cls(tuple(patients[place] for place in kept), nearness)
+
+
+_NOBODY = _Near((), -1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,25 +212,26 @@ class _Judged:
 
 
 def _ranked(
-    stored: Sayings, direction: NDArray[np.float32], judged: _Judged | None, k: int
+    stored: Sayings, own: NDArray[np.int64], direction: NDArray[np.float32], judged: _Judged | None, k: int
 ) -> tuple[tuple[FusedHit, ...], tuple[str, ...]]:
-    """The best `k` of the candidates of one query, and all of them, nearest by the weighted fusion first."""
+    """The best `k` of the candidates of a query, rows `own`, and all of them, nearest by the weighted fusion first."""
     # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
-    cosines = np.einsum("nd,d->n", stored.fused, direction).astype(np.float64)
-    alike = tuple(stored.patients[row] for row in np.argsort(-cosines, kind="stable").tolist())
+    cosines = np.einsum("nd,d->n", stored.fused[own], direction).astype(np.float64)
+    names = [stored.patients[row] for row in own.tolist()]
+    nearest = np.argsort(-cosines, kind="stable").tolist()
+    alike = tuple(names[place] for place in nearest)
     if judged is None:
-        best = np.argsort(-cosines, kind="stable")[:k].tolist()
-        return tuple(FusedHit(stored.patients[row], float(cosines[row]), None, {}) for row in best), alike
-    same = (stored.posterior * judged.posterior).sum(axis=1)
+        return tuple(FusedHit(names[place], float(cosines[place]), None, {}) for place in nearest[:k]), alike
+    same = (stored.posterior[own] * judged.posterior).sum(axis=1)
     scores = np.round(np.log(same + _LEAST) + WITHIN * cosines, _DIGITS)
     top = np.argsort(-scores, kind="stable")[:k]
     # By modality: log p(same class) - log p(same class by chance), where both have it.
-    by_modality = (stored.alone[:, top] * judged.alone).sum(axis=2)
+    by_modality = (stored.alone[:, own[top]] * judged.alone).sum(axis=2)
     nats = np.round(np.log(by_modality + _LEAST) - judged.chance, _DIGITS)
-    shared = stored.present[:, top] & judged.present
+    shared = stored.present[:, own[top]] & judged.present
     hits = tuple(
         FusedHit(
-            stored.patients[row],
+            names[row],
             float(scores[row]),
             round(float(same[row]), _DIGITS),
             {m: float(nats[i, place]) for i, m in enumerate(judged.modalities) if shared[i, place]},
@@ -233,24 +257,25 @@ def _judged(
     store: Store,
     model: EvidenceModel,
     asked: PatientVectors,
-    near: Mapping[str, Sequence[Sequence[tuple[str, float]]]],
+    near: Mapping[str, Sequence[_Near]],
     label: str,
 ) -> _Judged:
     """What the model makes of the queries and of who is near them."""
     n = len(asked)
-    named = sorted({patient for rows in near.values() for row in rows for patient, _ in row})
-    labels = dict(zip(named, store.attributes(named, [label])[label].to_pylist(), strict=True)) if named else {}
     number = {name: i for i, name in enumerate(model.classes)}
     counts: dict[str, Array] = {}
     nearness: dict[str, Array] = {}
     for modality in model.compared:
         counts[modality] = np.zeros((n, len(model.classes)))
-        nearness[modality] = np.full(n, -1.0)
-        for row, hits in enumerate(near[modality]):
-            voters = [number[str(labels[p])] for p, _ in hits if str(labels[p]) in number][:NEIGHBOURS]
-            np.add.at(counts[modality], (row, voters), 1)
-            if hits:
-                nearness[modality][row] = np.mean([score for _, score in hits[:STRANGE_AFTER]])
+        nearness[modality] = np.array([one.nearness for one in near[modality]])
+        for row, one in enumerate(near[modality]):
+            voters: list[int] = []
+            for first in range(0, len(one.patients), NEIGHBOURS):
+                told = store.column(label, one.patients[first : first + NEIGHBOURS])
+                voters += [number[str(value)] for value in told if str(value) in number]
+                if len(voters) >= NEIGHBOURS:
+                    break
+            np.add.at(counts[modality], (row, voters[:NEIGHBOURS]), 1)
     present = model.present(asked)
     evidence = model.evidence(asked, counts)
     log_posterior = model.log_posterior(evidence, present)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from molsig.retrieval.patient_vectors import patients_with, some_patient_vectors
 from molsig.types import DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -75,10 +76,10 @@ class Sayings:
         posterior = np.exp(model.log_posterior(evidence, present))
         return cls(vectors.patients, fused, present, posterior, one_by_one(model, evidence))
 
-    def take(self, rows: NDArray[np.int64]) -> Sayings:
-        """Some of the patients."""
-        patients = tuple(self.patients[row] for row in rows.tolist())
-        return Sayings(patients, self.fused[rows], self.present[:, rows], self.posterior[rows], self.alone[:, rows])
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each patient."""
+        return {patient: row for row, patient in enumerate(self.patients)}
 
 
 def one_by_one(model: EvidenceModel, evidence: Array) -> Array:
@@ -99,7 +100,6 @@ class _Held:
     learned: Learned
     views: Mapping[str, SpaceView]
     sayings: Sayings
-    row_of: Mapping[str, int]
 
 
 class PatientMemory:
@@ -121,13 +121,13 @@ class PatientMemory:
         self._held: _Held | None = None
         self._asked = 0
 
-    def sayings(self, learned: Learned, patients: Sequence[str], *, evidence: bool = True) -> Sayings:
-        """What some patients say; those who have nothing of it are left out.
+    def sayings(self, learned: Learned, patients: Collection[str], *, evidence: bool = True) -> Sayings:
+        """What some patients say, or those and others; who has nothing of it is left out.
 
         Parameters
         ----------
         patients
-            Ids, sorted, each once.
+            Ids, each once.
         evidence
             Whether classes are asked for too, which `learned` then has evidence of.
         """
@@ -137,10 +137,9 @@ class PatientMemory:
                 held = self._held = self._hold(learned)
             self._asked += len(patients)
         if held is not None:
-            rows = [held.row_of[patient] for patient in patients if patient in held.row_of]
-            return held.sayings.take(np.array(rows, dtype=np.int64))
+            return held.sayings
         model = learned.evidence if evidence else None
-        return Sayings.of(learned, model, some_patient_vectors(self._store, patients, learned.spaces))
+        return Sayings.of(learned, model, some_patient_vectors(self._store, sorted(patients), learned.spaces))
 
     def warm(self, learned: Learned) -> bool:
         """Hold what all patients say now; whether it fits."""
@@ -159,7 +158,7 @@ class PatientMemory:
         self._held, self._asked = None, 0
         return None
 
-    def _worth_holding(self, learned: Learned, patients: Sequence[str]) -> bool:
+    def _worth_holding(self, learned: Learned, patients: Collection[str]) -> bool:
         # The spaces of the query have just been searched, so their views are there.
         views = [view for space in learned.spaces.values() if (view := self._searcher.held(space)) is not None]
         stored = max((len(view.patients) for view in views), default=0)
@@ -199,5 +198,4 @@ class PatientMemory:
             all_of_them.fused[at], all_of_them.posterior[at] = part.fused, part.posterior
             all_of_them.present[:, at], all_of_them.alone[:, at] = part.present, part.alone
             names += part.patients
-        held = replace(all_of_them, patients=tuple(names))
-        return _Held(learned, views, held, {patient: row for row, patient in enumerate(names)})
+        return _Held(learned, views, replace(all_of_them, patients=tuple(names)))

@@ -16,7 +16,7 @@ from crash_checks import command, finish, start
 from crash_cohort import SPACES
 from safetensors.numpy import save_file
 
-from molsig.index.manifest import MANIFEST, folder_of, read_manifest
+from molsig.index.manifest import MANIFEST, VECTORS, folder_of, read_manifest
 from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.index.verify import verify
@@ -60,9 +60,12 @@ def flip_everywhere(store: Store, path: Path, check: str, count: int, space: str
             failed = [found.name for found in verify(store) if not found.ok]
             assert failed == [check]
             if space:
-                result = Searcher(store).search(space, query, 5, method="hnsw")
-                assert (result.method, result.hits) == ("exact", expected)
-                assert result.notes
+                result = Searcher(store).search(space, query, 5, method="index")
+                assert result.hits == expected
+                # A damaged row that no query meets goes unseen until `verify` or the next writer reads it.
+                if not path.name.endswith(VECTORS) or result.notes:
+                    assert result.method == "exact"
+                    assert result.notes
     finally:
         path.write_bytes(sound)
     assert all(found.ok for found in verify(store))
@@ -71,7 +74,8 @@ def flip_everywhere(store: Store, path: Path, check: str, count: int, space: str
 def flip_files(store: Store, count: int) -> None:
     for space in (SPACES["rna"], SUM_SPACE):
         folder = folder_of(store.index_dir, space)
-        flip_everywhere(store, folder / read_manifest(store.index_dir, space).file, f"index {space}", count, space)
+        for name in read_manifest(store.index_dir, space).files:
+            flip_everywhere(store, folder / name, f"index {space}", count, space)
         flip_everywhere(store, folder / MANIFEST, f"index {space}", count, space)
     encoder = store.encoders_dir / SPACES["rna"]
     for name in ("model.safetensors", "card.json"):

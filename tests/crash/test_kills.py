@@ -16,8 +16,8 @@ from crash_checks import KILLED, acknowledged, clean, finish, hold, start
 from crash_cohort import Batch
 
 from molsig.index import faults, schema
-from molsig.index.hnsw import load
-from molsig.index.manifest import folder_of, read_manifest
+from molsig.index.manifest import read_manifest
+from molsig.index.opened import OpenGeneration
 from molsig.index.store import Store
 from molsig.retrieval.learned import load_all
 
@@ -153,8 +153,8 @@ def after_forget(path: Path, log: Path, batch: Batch) -> None:
     for info in store.spaces():
         manifest = read_manifest(store.index_dir, info.space)
         if manifest is not None:
-            graph = load(folder_of(store.index_dir, info.space) / manifest.file, manifest.size, manifest.sha256)
-            assert np.isin(graph.ids, store.rows(info.space)["id"].to_numpy()).all()
+            ids = OpenGeneration(store.index_dir, manifest).file.ids
+            assert np.isin(ids, store.rows(info.space)["id"].to_numpy()).all()
     with store.writer("crash test") as writer:
         writer.commit(batch.encoded())
         writer.build_indexes()

@@ -13,6 +13,7 @@ from molsig.errors import UsageError
 from molsig.evaluate.clustered import Mixture
 from molsig.evaluate.speed import Speed, crossover, measure_structures
 from molsig.index.search import EXACT_ROWS
+from molsig.index.structure import FLAT_ROWS
 
 
 def molsig(*words: object) -> subprocess.CompletedProcess[str]:
@@ -25,13 +26,16 @@ def speed(rows: int, method: str, p50: float) -> Speed:
 
 
 def test_the_command_prints_stable_keys() -> None:
-    done = molsig("--rows", "600,300", "--queries", 20, "--json")
+    done = molsig("--rows", "600,300", "--queries", 20, "--structures", "rabitq,ivf-rabitq,hnsw", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    assert document.keys() == {"structures", "crossover", "exact_up_to"}
-    assert document["exact_up_to"] == EXACT_ROWS
+    assert document.keys() == {"structures", "crossovers"}
+    assert [(one["from"], one["to"], one["used_above"]) for one in document["crossovers"]] == [
+        ("exact", "rabitq", EXACT_ROWS),
+        ("rabitq", "ivf-rabitq", FLAT_ROWS),
+    ]
     assert [(one["rows"], one["method"]) for one in document["structures"]] == [
-        (rows, method) for rows in (300, 600) for method in ("exact", "hnsw")
+        (rows, method) for rows in (300, 600) for method in ("exact", "rabitq", "ivf-rabitq", "hnsw")
     ]
     keys = {"rows", "method", "recall", "p50_ms", "p99_ms", "batch_qps", "build_s"}
     assert all(one.keys() == keys and one["p50_ms"] <= one["p99_ms"] for one in document["structures"])
@@ -42,15 +46,16 @@ def test_the_command_prints_stable_keys() -> None:
 def test_the_table_ends_with_the_crossover() -> None:
     done = molsig("--rows", 300, "--queries", 5)
     assert done.returncode == 0, done.stderr
-    assert "hnsw" in done.stdout
-    assert f"searches exactly up to {EXACT_ROWS:,} rows" in done.stderr
+    assert "rabitq" in done.stdout
+    assert "hnsw" not in done.stdout
+    assert f"molsig uses it above {EXACT_ROWS:,}" in done.stderr
 
 
-@pytest.mark.parametrize("words", [("--rows", "0"), ("--rows", "10,many"), ("--rows", "")])
+@pytest.mark.parametrize("words", [("--rows", "0"), ("--rows", "10,many"), ("--rows", ""), ("--structures", "annoy")])
 def test_sizes_that_are_none_are_refused(words: tuple[str, str]) -> None:
     done = molsig(*words)
     assert done.returncode == 2
-    assert "--rows" in done.stderr
+    assert words[0] in done.stderr
 
 
 def test_nothing_to_measure_is_refused() -> None:
@@ -61,9 +66,10 @@ def test_nothing_to_measure_is_refused() -> None:
 def test_the_crossover_lies_where_the_lines_meet() -> None:
     # 1 against 4 ms at 1,000 rows and 4 against 1 at 100,000: equal half-way between, on logarithms.
     found = [speed(1000, "exact", 1.0), speed(1000, "hnsw", 4.0), speed(100_000, "exact", 4.0)]
-    assert crossover([*found, speed(100_000, "hnsw", 1.0)])[0] == 10_000
-    assert crossover([*found, speed(100_000, "hnsw", 5.0)])[0] is None
-    assert crossover([speed(1000, "exact", 2.0), speed(1000, "hnsw", 1.0)])[0] == 1000
+    assert crossover([*found, speed(100_000, "hnsw", 1.0)], "exact", "hnsw") == 10_000
+    assert crossover([*found, speed(100_000, "hnsw", 5.0)], "exact", "hnsw") is None
+    assert crossover([speed(1000, "exact", 2.0), speed(1000, "hnsw", 1.0)], "exact", "hnsw") == 1000
+    assert crossover(found, "exact", "rabitq") is None
 
 
 def test_invented_vectors_lie_in_clusters_and_come_again() -> None:

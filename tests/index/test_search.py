@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
-from molsig.index import approximate, exact, forget, search, view
+from molsig.index import approximate, exact, forget, search, vectors, view
 from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.types import DIM, SUM_SPACE, Encoded, SampleId
@@ -87,7 +88,7 @@ def test_search_equals_a_scan_on_any_store(tmp_path_factory, cohort, k: int, dat
     queries[:, 0] += 0.5
     searcher = Searcher(store)
     for space in ("rna-t", SUM_SPACE):
-        for method in ("auto", "exact", "hnsw"):
+        for method in ("auto", "exact", "index"):
             result = searcher.search(space, queries, k, patients=patients, exclude=exclude, kinds=kinds, method=method)
             for query, hits in zip(queries, result.hits, strict=True):
                 agree(hits, scan(store, space, query, k, patients, exclude, kinds))
@@ -119,10 +120,11 @@ def recall(store: Store, result, queries, **filters) -> float:
 def test_the_planner_chooses_by_the_rows_in_play(large, monkeypatch: pytest.MonkeyPatch) -> None:
     store, queries = large
     searcher = Searcher(store)
+    monkeypatch.setattr(search, "EXACT_ROWS", 3_000)
     assert searcher.search("rna-t", queries, 10).method == "exact"
     monkeypatch.setattr(search, "EXACT_ROWS", 500)
     wide = searcher.search("rna-t", queries, 10)
-    assert wide.method == "hnsw"
+    assert wide.method == "rabitq"
     assert 0.99 <= wide.recall <= 1
     assert wide.candidates < 1_000
     assert recall(store, wide, queries) >= 0.99
@@ -132,7 +134,7 @@ def test_the_planner_chooses_by_the_rows_in_play(large, monkeypatch: pytest.Monk
     assert recall(store, narrow, queries, patients=few) == 1.0
     half = set(store.patient_ids()[::2])
     filtered = searcher.search("rna-t", queries, 10, patients=half)
-    assert filtered.method == "hnsw"
+    assert filtered.method == "rabitq"
     assert recall(store, filtered, queries, patients=half) >= 0.99
     assert {hit.patient for hits in filtered.hits for hit in hits} <= half
 
@@ -151,36 +153,42 @@ def test_a_filter_far_from_the_query_is_searched_exactly(large, monkeypatch: pyt
 
 def test_many_queries_and_parts_give_the_answers_of_one(large, monkeypatch: pytest.MonkeyPatch) -> None:
     store, queries = large
-    whole = {m: Searcher(store).search("rna-t", queries, 7, method=m) for m in ("exact", "hnsw")}
-    monkeypatch.setattr(exact, "BLOCK_ROWS", 700)
+    whole = {m: Searcher(store).search("rna-t", queries, 7, method=m) for m in ("exact", "index")}
+    monkeypatch.setattr(vectors, "BLOCK_ROWS", 700)
     monkeypatch.setattr(exact, "BLOCK_SCORES", 5_000)
     monkeypatch.setattr(approximate, "QUERIES_AT_A_TIME", 4)
     for method, result in whole.items():
         parts = Searcher(store, memory=0)
         assert parts.search("rna-t", queries, 7, method=method).hits == result.hits
         assert tuple(parts.search("rna-t", q[None], 7, method=method).hits[0] for q in queries) == result.hits
-    for exact_hits, graph_hits in zip(whole["exact"].hits, whole["hnsw"].hits, strict=True):
+    for exact_hits, graph_hits in zip(whole["exact"].hits, whole["index"].hits, strict=True):
         ours = {hit.patient: hit for hit in graph_hits}
         assert all(ours[hit.patient] == hit for hit in exact_hits if hit.patient in ours), "one row, one score"
 
 
-def test_a_space_is_read_whole_after_a_few_single_queries(large, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, queries = large
+def test_a_space_without_an_index_is_read_whole_after_a_few_filtered_queries(
+    large, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, queries = Store(shutil.copytree(large[0].path, tmp_path / "r.molsig")), large[1]
+    some = tuple(store.patient_ids()[:100])
     monkeypatch.setattr(view, "AT_ONCE", 0)
+    shutil.rmtree(store.index_dir / "rna-t")
     read: list[int | None] = []
-    vectors = type(store).vectors
+    of_store = type(store).vectors
 
     def counted(self, space, ids=None):
         read.append(None if ids is None else len(ids))
-        return vectors(self, space, ids)
+        return of_store(self, space, ids)
 
     monkeypatch.setattr(type(store), "vectors", counted)
     searcher = Searcher(store)
-    once = [searcher.search("rna-t", query[None], 5, method="hnsw").hits[0] for query in queries]
-    few = len(store.vectors("rna-t")[0]) // (view._SCATTERED * view._OPENING)
+    once = [
+        searcher.search("rna-t", query[None], 5, patients=some[place:]).hits[0] for place, query in enumerate(queries)
+    ]
+    few = len(store.vectors("rna-t")[0]) // (vectors._SCATTERED * vectors._OPENING)
     assert read.count(None) == 2, "by the searcher, and by this test"
     assert read.index(None) <= few + 1
-    assert tuple(once) == Searcher(store).search("rna-t", queries, 5, method="hnsw").hits
+    assert once[0] == Searcher(store).search("rna-t", queries[:1], 5, patients=some).hits[0]
 
 
 def test_equal_scores_are_ordered_by_patient(store: Store, encoded) -> None:
@@ -189,7 +197,7 @@ def test_equal_scores_are_ordered_by_patient(store: Store, encoded) -> None:
     with store.writer("test") as writer:
         writer.commit([encoded(names, vectors=same)])
         writer.build_indexes()
-    for method in ("exact", "hnsw"):
+    for method in ("exact", "index"):
         hits = Searcher(store).search("rna-test", same[:1], 4, method=method).hits[0]
         assert [hit.patient for hit in hits] == sorted(names)[:4]
 
@@ -201,16 +209,16 @@ def test_a_commit_is_seen_by_the_next_query(store: Store, encoded) -> None:
         writer.commit([encoded([f"P{n}" for n in range(50)])])
         writer.build_indexes()
         for number in range(8):
-            for method in ("exact", "hnsw"):
+            for method in ("exact", "index"):
                 searcher.search("rna-test", query, 3, method=method)
             result = writer.commit([encoded([f"new{number}"], vectors=query, seed=number)])
-            for method in ("exact", "hnsw"):
+            for method in ("exact", "index"):
                 found = searcher.search("rna-test", query, 100, method=method)
                 assert found.snapshot == result.snapshot
                 assert {f"new{n}" for n in range(number + 1)} <= {hit.patient for hit in found.hits[0]}
         assert found.hits[0][0].score == pytest.approx(1.0)
         writer.forget(["new3"])
-        for method in ("exact", "hnsw"):
+        for method in ("exact", "index"):
             assert "new3" not in {hit.patient for hit in searcher.search("rna-test", query, 100, method=method).hits[0]}
 
 
@@ -220,11 +228,11 @@ def test_the_sum_has_its_own_index(store: Store, encoded) -> None:
         writer.commit([rna, mutation, encoded(["N"], kind="normal", seed=5)])
         writer.build_indexes()
     query = (rna.vectors[1] + mutation.vectors[1])[None]
-    result = Searcher(store).search(SUM_SPACE, query, 5, method="hnsw", kinds=("normal",))
+    result = Searcher(store).search(SUM_SPACE, query, 5, method="index", kinds=("normal",))
     assert [hit.patient for hit in result.hits[0]][:1] == ["B"]
     assert len(result.hits[0]) == 3
     assert result.hits[0][0].sample is None
-    assert result.method == "hnsw"
+    assert result.method == "rabitq"
     assert result.table().column_names == ["query", "rank", "patient", "sample", "item", "score", "id"]
 
 
@@ -251,11 +259,11 @@ def test_bad_queries_are_refused(store: Store, encoded) -> None:
 def test_threads_may_share_a_searcher(large) -> None:
     store, queries = large
     searcher = Searcher(store)
-    expected = {m: Searcher(store).search("rna-t", queries, 5, method=m).hits for m in ("hnsw", "exact")}
+    expected = {m: Searcher(store).search("rna-t", queries, 5, method=m).hits for m in ("index", "exact")}
     problems: list[object] = []
 
     def ask(place: int) -> None:
-        for method in ("hnsw", "exact"):
+        for method in ("index", "exact"):
             hits = searcher.search("rna-t", queries[place : place + 1], 5, method=method).hits[0]
             if hits != expected[method][place]:
                 problems.append((place, method))
@@ -273,7 +281,8 @@ def test_a_query_of_a_small_space_imports_neither_faiss_nor_torch(large) -> None
         "import sys, numpy\nfrom molsig.index.store import Store\nfrom molsig.index.search import Searcher\n"
         "store = Store.open(sys.argv[1])\n"
         "_, vectors = store.embeddings_of('P0003')\n"
-        "result = Searcher(store).search('rna-t', vectors[:1], 3)\n"
+        "some = store.patient_ids()[:900]\n"
+        "result = Searcher(store).search('rna-t', vectors[:1], 3, patients=some)\n"
         "assert result.hits[0][0].patient == 'P0003', result\n"
         "heavy = {'faiss', 'torch', 'pandas', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"

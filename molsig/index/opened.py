@@ -1,0 +1,76 @@
+"""A generation as it is searched: its rows mapped at once, its structure read when it is first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.errors import DamagedError
+from molsig.index.manifest import folder_of
+from molsig.index.rows_file import RowFacts, RowsFile
+from molsig.index.structure import from_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from molsig.index.manifest import GenerationInfo
+    from molsig.index.structure import Structure
+
+
+class OpenGeneration:
+    """The files of a generation. Threads may share it.
+
+    Attributes
+    ----------
+    info
+        Its manifest.
+    file
+        Its rows: their numbers are those that the structure proposes.
+    """
+
+    def __init__(self, index_dir: Path, info: GenerationInfo) -> None:
+        """Map the rows.
+
+        Raises
+        ------
+        DamagedError
+            A file is not what was written.
+        FileNotFoundError
+            One is missing.
+        """
+        self.info = info
+        self._folder = folder_of(index_dir, info.space)
+        facts = RowFacts.read(self._folder / info.facts.name, info.facts.size, info.facts.sha256)
+        self.file = RowsFile.open(self._folder / info.vectors, facts)
+        if len(self.file) != info.rows:
+            raise DamagedError(f"{self._folder / info.facts.name}: {len(self.file):,} rows, {info.rows:,} were written")
+        self._lock = threading.Lock()
+        self._structure: Structure | None = None
+
+    def structure(self) -> Structure:
+        """Return the structure.
+
+        Raises
+        ------
+        DamagedError
+            Its file is not what was written.
+        FileNotFoundError
+            There is no such file.
+        MissingExtraError
+            faiss is not installed.
+        """
+        with self._lock:
+            if self._structure is None:
+                path = self._folder / self.info.structure.name
+                data = np.fromfile(path, dtype=np.uint8)
+                # FAISS itself accepts most flipped bits.
+                if (
+                    len(data) != self.info.structure.size
+                    or hashlib.sha256(data.data).hexdigest() != self.info.structure.sha256
+                ):
+                    raise DamagedError(f"{path}: not the file that was written, its hash does not match")
+                self._structure = from_bytes(self.info.method, data)
+            return self._structure

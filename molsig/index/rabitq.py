@@ -1,0 +1,182 @@
+"""RaBitQ codes, one bit a dimension: scanned all of them, or those of the nearest cells of an inverted file.
+
+A code and two numbers say how near a vector is to a query, with an error that shrinks as the dimensions grow; 768 bits
+put the ten nearest rows among the best few dozen of hundreds of thousands. Gao and Long, doi 10.1145/3654970. FAISS
+scans 32 codes at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molsig.index.structure import faiss
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+DEPTHS = (32, 64, 128, 256, 512)
+CODES_AT_ONCE = 32
+TRAIN_PER_CELL = 64
+TRAIN_FLAT = 20_000
+_ITERATIONS = 10
+
+
+class FlatRabitq:
+    """All codes are scanned: nothing to tune but how many rows are proposed."""
+
+    method = "rabitq"
+    holds_out = False
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    @classmethod
+    def empty(cls, rows: int) -> FlatRabitq:
+        """Return a structure without rows."""
+        module = faiss()
+        return cls(module.IndexRaBitQFastScan(DIM, module.METRIC_INNER_PRODUCT, CODES_AT_ONCE, 1))
+
+    @classmethod
+    def from_bytes(cls, data: NDArray[np.uint8]) -> FlatRabitq:
+        """Return it as it was serialised."""
+        return cls(faiss().deserialize_index(data))
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return int(self._index.ntotal)
+
+    def efforts(self) -> Sequence[int]:
+        """One: everything is scanned."""
+        return (0,)
+
+    def depths(self) -> Sequence[int]:
+        """From 32 to 512."""
+        return DEPTHS
+
+    def parameters(self) -> dict[str, int]:
+        """Bits of a code."""
+        return {"bits": DIM}
+
+    def sample(self, rows: int) -> int:
+        """Return how many vectors the centre is the mean of."""
+        return min(rows, TRAIN_FLAT)
+
+    def train(self, vectors: NDArray[np.float32], seed: int) -> None:
+        """Find the centre."""
+        self._index.train(np.ascontiguousarray(vectors))
+
+    def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        """Append rows; their numbers go on where those before ended."""
+        if len(rows) and (rows[0] != self.rows or rows[-1] != self.rows + len(rows) - 1):
+            raise ValueError(f"rows {rows[0]} to {rows[-1]} do not follow {self.rows} others")
+        self._index.add(np.ascontiguousarray(vectors))
+
+    def search(
+        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.int64]:
+        """Scan all codes; `kept` is ignored."""
+        found: NDArray[np.int64] = self._index.search(np.ascontiguousarray(queries), min(depth, self.rows))[1]
+        return found
+
+    def effort_for(self, effort: int, share: float, depth: int) -> int:
+        """The same."""
+        return effort
+
+    def serialised(self) -> NDArray[np.uint8]:
+        """As faiss writes it."""
+        data: NDArray[np.uint8] = faiss().serialize_index(self._index)
+        return data
+
+
+class IvfRabitq:
+    """The codes of the cells nearest to the query are scanned; its effort is how many cells."""
+
+    method = "ivf-rabitq"
+    holds_out = False
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+
+    @classmethod
+    def empty(cls, rows: int) -> IvfRabitq:
+        """Return a structure without rows, with as many cells as `rows` make best use of."""
+        module = faiss()
+        # A power of two near the root of the rows: finding the cells then costs about as much as scanning some.
+        cells = 2 ** max(0, round(math.log2(0.8 * math.sqrt(max(rows, 1)))))
+        metric = module.METRIC_INNER_PRODUCT
+        return cls(module.IndexIVFRaBitQFastScan(module.IndexFlatIP(DIM), DIM, cells, metric, CODES_AT_ONCE, True, 1))
+
+    @classmethod
+    def from_bytes(cls, data: NDArray[np.uint8]) -> IvfRabitq:
+        """Return it as it was serialised."""
+        return cls(faiss().deserialize_index(data))
+
+    @property
+    def cells(self) -> int:
+        """How many cells there are."""
+        return int(self._index.nlist)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return int(self._index.ntotal)
+
+    def efforts(self) -> Sequence[int]:
+        """From one cell to all of them, by about a third."""
+        ladder = {1, 2, 3, *(round(2 ** (step / 2.5)) for step in range(3, 40))}
+        return [*sorted(cells for cells in ladder if cells < self.cells), self.cells]
+
+    def depths(self) -> Sequence[int]:
+        """From 32 to 512."""
+        return DEPTHS
+
+    def parameters(self) -> dict[str, int]:
+        """Bits of a code, and cells."""
+        return {"bits": DIM, "cells": self.cells}
+
+    def sample(self, rows: int) -> int:
+        """Return how many vectors the cells are learned from."""
+        return min(rows, TRAIN_PER_CELL * self.cells)
+
+    def train(self, vectors: NDArray[np.float32], seed: int) -> None:
+        """Learn the cells by k-means."""
+        self._index.cp.seed = seed + 1
+        self._index.cp.niter = _ITERATIONS
+        # With fewer rows than faiss would like a cell it prints so; nobody asked.
+        self._index.cp.min_points_per_centroid = 1
+        self._index.train(np.ascontiguousarray(vectors))
+
+    def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        """Put rows into their cells."""
+        self._index.add_with_ids(np.ascontiguousarray(vectors), np.ascontiguousarray(rows))
+
+    def search(
+        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.int64]:
+        """Scan the nearest cells."""
+        module = faiss()
+        how = module.IVFRaBitQSearchParameters()
+        how.nprobe = effort
+        if kept is not None:
+            # Both stay referenced until the search is over: faiss keeps no copy.
+            selector = module.IDSelectorBitmap(8 * len(kept), module.swig_ptr(kept))
+            how.sel = selector
+        _, rows = self._index.search(np.ascontiguousarray(queries), min(depth, self.rows), params=how)
+        found: NDArray[np.int64] = rows
+        return found
+
+    def effort_for(self, effort: int, share: float, depth: int) -> int:
+        """As many times the cells, up to all of them."""
+        return min(self.cells, math.ceil(effort * max(1.0, share)))
+
+    def serialised(self) -> NDArray[np.uint8]:
+        """As faiss writes it."""
+        data: NDArray[np.uint8] = faiss().serialize_index(self._index)
+        return data

@@ -1,0 +1,218 @@
+"""The vectors of a generation as one mapped file: read where they lie, each row checked before it is first used.
+
+A generation proposes rows, and their final scores need the float32 vectors. Reading those from the truth by id costs
+milliseconds; here they are mapped into memory row after row. The file is derived like the generation, and grows at its
+end: a later generation of the same space takes it over and appends what is new. Ids, lengths and checksums of the rows
+lie in a smaller file beside it, which is read and hashed as a whole. A checksum is a sum of the row's 64-bit words,
+each times an odd number of its own, modulo 2^64, with the row's id as one word more: a change of any one word always
+shows, any other change all but surely.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.errors import DamagedError
+from molsig.index.scoring import precise_lengths
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+ROW_BYTES = 4 * DIM
+_WORDS = ROW_BYTES // 8
+_FACTORS = np.random.Generator(np.random.PCG64(1_968_768)).integers(0, 2**63, _WORDS + 1, dtype=np.uint64) * 2 + 1
+_BLOCK_ROWS = 16_384
+_LARGE = 512 << 20
+
+
+def checksums(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Return the checksums of rows, uint64 (n,)."""
+    words = np.ascontiguousarray(vectors).view(np.uint64)
+    found: NDArray[np.uint64] = np.einsum("ij,j->i", words, _FACTORS[:-1]) + ids.astype(np.uint64) * _FACTORS[-1]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class RowFacts:
+    """What is known of the rows of a file: ids, int64 ascending; lengths, float64 (1 for a row of zeros); checksums."""
+
+    ids: NDArray[np.int64]
+    lengths: NDArray[np.float64]
+    sums: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> RowFacts:
+        """Of some rows."""
+        return cls(ids, precise_lengths(vectors), checksums(ids, vectors))
+
+    @classmethod
+    def joined(cls, parts: Iterable[RowFacts]) -> RowFacts:
+        """Several, one after the other."""
+        several = list(parts)
+        return cls(
+            np.concatenate([part.ids for part in several]),
+            np.concatenate([part.lengths for part in several]),
+            np.concatenate([part.sums for part in several]),
+        )
+
+    def serialised(self) -> bytes:
+        """As bytes: all ids, all lengths, all checksums, little-endian."""
+        return b"".join(
+            (self.ids.astype("<i8").tobytes(), self.lengths.astype("<f8").tobytes(), self.sums.astype("<u8").tobytes())
+        )
+
+    @classmethod
+    def read(cls, path: Path, size: int, sha256: str) -> RowFacts:
+        """Read a file of them.
+
+        Raises
+        ------
+        DamagedError
+            It is not the file that was written.
+        FileNotFoundError
+            There is no such file.
+        """
+        data = np.fromfile(path, dtype=np.uint8)
+        if len(data) != size or size % 24 or hashlib.sha256(data.data).hexdigest() != sha256:
+            raise DamagedError(f"{path}: not the file that was written, its hash does not match")
+        rows = size // 24
+        ids, lengths, sums = (data[part * 8 * rows : (part + 1) * 8 * rows] for part in range(3))
+        return cls(ids.view("<i8"), lengths.view("<f8"), sums.view("<u8"))
+
+
+@dataclass(eq=False)
+class RowsFile:
+    """Rows on disk, mapped.
+
+    Attributes
+    ----------
+    path
+        The file; it may be longer than what is mapped.
+    facts
+        Ids, lengths and checksums.
+    matrix
+        float32 (n, 768): touch only what `check` has let pass.
+    mapped
+        What the matrix lies in.
+    short_lengths
+        The lengths as float32.
+    """
+
+    path: Path
+    facts: RowFacts
+    matrix: NDArray[np.float32]
+    mapped: mmap.mmap | None = field(default=None, repr=False)
+    short_lengths: NDArray[np.float32] = field(init=False)
+    _checked: NDArray[np.bool_] = field(init=False, repr=False)
+    _all: bool = field(init=False, default=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.short_lengths = self.facts.lengths.astype(np.float32)
+        self._checked = np.zeros(len(self), bool)
+
+    def __len__(self) -> int:
+        return len(self.facts.ids)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Row ids, int64 (n,), ascending."""
+        return self.facts.ids
+
+    @classmethod
+    def open(cls, path: Path, facts: RowFacts) -> RowsFile:
+        """Map the first rows of a file.
+
+        Raises
+        ------
+        DamagedError
+            It is shorter than it should be.
+        FileNotFoundError
+            There is no such file.
+        """
+        wanted = len(facts.ids) * ROW_BYTES
+        with path.open("rb") as handle:
+            if os.fstat(handle.fileno()).st_size < wanted:
+                raise DamagedError(f"{path}: shorter than the {len(facts.ids):,} rows it should hold")
+            # Copy on write: faiss asks for an array that could be written to, and what is written stays in memory.
+            mapped = mmap.mmap(handle.fileno(), wanted, access=mmap.ACCESS_COPY) if wanted else None
+        if mapped is None:
+            return cls(path, facts, np.empty((0, DIM), np.float32))
+        if wanted > _LARGE:
+            # Some rows here and there are wanted: reading ahead would fetch a hundred kilobytes for each.
+            mapped.madvise(mmap.MADV_RANDOM)
+        return cls(path, facts, np.frombuffer(mapped, np.float32).reshape(-1, DIM), mapped)
+
+    def check(self, rows: NDArray[np.int64]) -> None:
+        """Make sure that some rows, of any shape, are what was written.
+
+        Raises
+        ------
+        DamagedError
+            One is not.
+        """
+        if self._all:
+            return
+        new = self._checked[rows]
+        if new.all():
+            return
+        fresh = np.unique(rows[~new])
+        for start in range(0, len(fresh), _BLOCK_ROWS):
+            some = fresh[start : start + _BLOCK_ROWS]
+            wrong = checksums(self.ids[some], self.matrix[some]) != self.facts.sums[some]
+            if wrong.any():
+                raise DamagedError(f"{self.path}: row {int(some[np.argmax(wrong)])} is not what was written")
+        self._checked[fresh] = True
+        self._all = bool(len(fresh) > _BLOCK_ROWS and self._checked.all())
+
+    def check_all(self) -> None:
+        """Make sure that all rows are what was written; `DamagedError` if not."""
+        for start in range(0, len(self), _BLOCK_ROWS):
+            self.check(np.arange(start, min(len(self), start + _BLOCK_ROWS)))
+        self._all = True
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return a copy of some rows, checked."""
+        self.check(rows)
+        return self.matrix[rows]
+
+    def let_go(self) -> None:
+        """Tell the system that the pages read so far are not needed soon."""
+        if self.mapped is not None:
+            self.mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class RowsWriter:
+    """Appends rows to a file, after the first `kept` that a generation already has there.
+
+    What lies behind them was left by a writer that died and is cut off.
+    """
+
+    def __init__(self, path: Path, kept: RowFacts | None = None) -> None:
+        self._parts = [] if kept is None else [kept]
+        rows = 0 if kept is None else len(kept.ids)
+        self._handle = path.open("r+b" if rows else "wb")
+        self._handle.truncate(rows * ROW_BYTES)
+        self._handle.seek(0, os.SEEK_END)
+
+    def append(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Write rows with ids above all before."""
+        self._parts.append(RowFacts.of(ids, vectors))
+        self._handle.write(np.ascontiguousarray(vectors, dtype=np.float32).data)
+
+    def close(self) -> RowFacts:
+        """Wait until all is on disk, and return what is known of all rows."""
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        self._handle.close()
+        nothing = RowFacts(np.empty(0, np.int64), np.empty(0), np.empty(0, np.uint64))
+        return RowFacts.joined([nothing, *self._parts])

@@ -1,0 +1,177 @@
+"""What an index structure can do, whichever it is: take vectors in, propose rows near a query, become bytes and back.
+
+A structure holds unit vectors in a shortened form and proposes rows by it; their final scores come from the float32
+vectors. Which one a space gets is chosen by `method_for`; each is tuned by two numbers, `depth` (rows proposed for ten
+neighbours) and `effort` (what it means, and its ladder, is the structure's own).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from molsig.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+K = 10
+"""Recall is measured, and `depth` given, at this many neighbours."""
+
+FLAT_ROWS = 20_000
+"""Spaces up to this long get the flat structure: it is built at once and scans them in a fifth of a millisecond."""
+
+ALONE = 4
+"""With fewer queries than this one thread searches."""
+
+METHODS = ("auto", "rabitq", "ivf-rabitq", "hnsw")
+
+
+class Structure(Protocol):
+    """One index over rows that are numbered from 0."""
+
+    @property
+    def method(self) -> str:
+        """Its name, as in manifests."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        ...
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a row is left out while the search for it is measured: one that is in is found too well."""
+        ...
+
+    def efforts(self) -> Sequence[int]:
+        """Return the efforts worth trying, least first."""
+        ...
+
+    def depths(self) -> Sequence[int]:
+        """Return the depths worth trying, least first."""
+        ...
+
+    def parameters(self) -> dict[str, int]:
+        """Return what it was built with."""
+        ...
+
+    def sample(self, rows: int) -> int:
+        """Return how many vectors it wants to be trained on before `rows` are added; 0 for none."""
+        ...
+
+    def train(self, vectors: NDArray[np.float32], seed: int) -> None:
+        """Learn from a sample of unit vectors."""
+        ...
+
+    def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        """Take in unit vectors, float32 (n, 768), as rows of these numbers."""
+        ...
+
+    def search(
+        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.int64]:
+        """Return the numbers of about the `depth` nearest rows of each unit query, int64 (q, depth), -1 for none.
+
+        Parameters
+        ----------
+        kept
+            One bit for each row, lowest first, of those that may be proposed. Structures that cannot select ignore it.
+        """
+        ...
+
+    def effort_for(self, effort: int, share: float, depth: int) -> int:
+        """Return the effort that a search needs which goes `share` times as deep as the tuned one, to `depth`."""
+        ...
+
+    def serialised(self) -> NDArray[np.uint8]:
+        """Return it as bytes, uint8 (n,)."""
+        ...
+
+
+def method_for(method: str, rows: int) -> str:
+    """Return the structure that a space of `rows` rows gets, where `method` is ``auto`` or what was asked for."""
+    if method != "auto":
+        return method
+    return "rabitq" if rows <= FLAT_ROWS else "ivf-rabitq"
+
+
+def empty(method: str, rows: int) -> Structure:
+    """Return a structure without rows, made for about `rows` of them.
+
+    Raises
+    ------
+    MissingExtraError
+        faiss is not installed.
+    """
+    return _kind(method).empty(rows)  # type: ignore[no-any-return]
+
+
+def from_bytes(method: str, data: NDArray[np.uint8]) -> Structure:
+    """Return a structure as it was serialised; `MissingExtraError` where faiss is not installed."""
+    return _kind(method).from_bytes(data)  # type: ignore[no-any-return]
+
+
+def _kind(method: str) -> Any:
+    if method == "hnsw":
+        from molsig.index.hnsw import Hnsw
+
+        return Hnsw
+    if method == "rabitq":
+        from molsig.index.rabitq import FlatRabitq
+
+        return FlatRabitq
+    if method == "ivf-rabitq":
+        from molsig.index.rabitq import IvfRabitq
+
+        return IvfRabitq
+    raise ValueError(f"no structure {method!r}")
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale the rows of (n, 768) to length 1; a row of zeros stays."""
+    norms: NDArray[np.float32] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    norms[norms == 0] = 1
+    return vectors / norms[:, None]
+
+
+def faiss() -> Any:
+    """Return the module; `MissingExtraError` where it is not installed."""
+    try:
+        import faiss as module
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("A search index", "cpu") from error
+    return module
+
+
+@contextmanager
+def threads_for(queries: int) -> Iterator[None]:
+    """Let faiss search on one thread while there are few queries: waking others, and waiting for them, takes longer."""
+    if queries >= ALONE:
+        yield
+        return
+    module = faiss()
+    before = module.omp_get_max_threads()
+    module.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        module.omp_set_num_threads(before)
+
+
+def inner_products(
+    queries: NDArray[np.float32], matrix: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return <queries[i], matrix[rows[i, j]]>, float32 (q, m): in faiss, on all its threads, without a copy of rows."""
+    module = faiss()
+    queries = np.ascontiguousarray(queries)
+    out = np.empty(rows.shape, np.float32)
+    pointers: Sequence[Any] = [module.swig_ptr(array) for array in (out, queries, matrix, np.ascontiguousarray(rows))]
+    products: Callable[..., None] = module.fvec_inner_products_by_idx
+    products(*pointers, matrix.shape[1], len(queries), rows.shape[1])
+    return out
