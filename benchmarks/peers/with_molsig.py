@@ -50,8 +50,8 @@ class Molsig(Basic):
         self.reference = Reference.open(folder / "peers.molsig")
 
     def one(self, query: NDArray[np.float32], width: int | None) -> Any:
-        """A table of ten rows, as records."""
-        return self.many(query[None], width).to_pylist()
+        """Ten records."""
+        return self.reference.nearest(MODALITY, query[None], where=_condition(width)).records()
 
     def many(self, queries: NDArray[np.float32], width: int | None) -> Any:
         """A table of ten rows a query."""

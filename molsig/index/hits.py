@@ -12,6 +12,8 @@ import pyarrow as pa
 from molsig.index.arrays import floats_to_arrow, integers_to_arrow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from molsig.index.scoring import Found
@@ -68,27 +70,31 @@ class Ranked:
         order = order[kept]
         return cls(view, count, queries[kept], ranks[kept], positions[order], scores[order])
 
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """Of each hit the position of its patient among the view's, int64 (m,)."""
+        return self.view.codes[self.positions].astype(np.int64)
+
+    def told(self, columns: Sequence[str]) -> dict[str, list[str | None]]:
+        """What columns of the view's rows say of the hits."""
+        if not len(self.positions):
+            return {name: [] for name in columns}
+        places = integers_to_arrow(self.positions)
+        # A view's rows are in one chunk, whose own `take` costs a fraction of the table's.
+        return {name: self.view.rows[name].chunk(0).take(places).to_pylist() for name in columns}
+
     def by_query(self) -> list[tuple[list[str], list[float]]]:
         """Patients and scores of each query, best first."""
-        names = self.view.patients.take(integers_to_arrow(self.view.codes[self.positions].astype(np.int64))).to_pylist()
+        names = self.view.patients.take(integers_to_arrow(self.codes)).to_pylist()
         scores = self.scores.tolist()
         bounds = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
         return [(names[a:b], scores[a:b]) for a, b in itertools.pairwise(bounds)]
 
     def hits(self) -> tuple[tuple[RowHit, ...], ...]:
         """As objects, for each query."""
-        rows = self.view.rows.take(integers_to_arrow(self.positions))
-        made = [
-            RowHit(patient, sample, item, score, row)
-            for patient, sample, item, score, row in zip(
-                rows["patient"].to_pylist(),
-                rows["sample"].to_pylist(),
-                rows["item"].to_pylist(),
-                self.scores.tolist(),
-                rows["id"].to_pylist(),
-                strict=True,
-            )
-        ]
+        told = self.told(("patient", "sample", "item")).values()
+        columns = (*told, self.scores.tolist(), self.view.ids[self.positions].tolist())
+        made = [RowHit(*row) for row in zip(*columns, strict=True)]
         bounds = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
         return tuple(tuple(made[a:b]) for a, b in itertools.pairwise(bounds))
 

@@ -10,8 +10,10 @@ import threading
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from molsig.index import attributes, filters
+from molsig.index.arrays import integers, integers_to_arrow
 from molsig.index.connection import first
 from molsig.index.manifest import MANIFEST
 from molsig.index.stamp import database_stamp, file_stamp
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from molsig.index.reads import EncoderRow, SpaceInfo
 
     T = TypeVar("T")
 
-HELD_CELLS = 2_000_000
-"""Patients times columns up to which the patient columns are held (some tens of megabytes); longer ones are read for
+HELD_CELLS = 10_000_000
+"""Patients times columns up to which the patient columns are held (some hundred megabytes); longer ones are read for
 the patients that are asked for."""
 
 
@@ -77,7 +82,7 @@ class RememberedStore(Store):
         held = self._once("attributes", self._all_attributes)
         if held is None:
             return super().select_patients(where)
-        return filters.select(where, self.columns(), lambda names: held[0].select(["patient", *names]))
+        return filters.select(where, self.columns(), lambda names: held.select(["patient", *names]))
 
     def encoders(self) -> list[EncoderRow]:
         """As `Store.encoders`."""
@@ -92,38 +97,58 @@ class RememberedStore(Store):
         held = self._once("attributes", self._all_attributes)
         if held is None:
             return super().attributes(patients, columns)
-        table, row_of = held
-        names = attributes.names_of([name for name in table.column_names if name != "patient"], columns)
+        row_of = self._row_of(held)
         rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
-        # Column by column: a table's own `take` costs several times as much.
-        found = [table[name].chunk(0).take(rows) if table.num_rows else table[name].take(rows) for name in names]
-        return pa.table([pa.array(patients, pa.string()), *found], names=["patient", *names])
+        return _taken(held, columns, pa.array(patients, pa.string()), rows)
+
+    def attributes_of(
+        self, patients: pa.Array, places: NDArray[np.int64], columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """As `Store.attributes_of`; where the same `patients` stand is looked up once."""
+        held = self._once("attributes", self._all_attributes)
+        if held is None:
+            return super().attributes_of(patients, places, columns)
+        lately: dict[int, tuple[pa.Array, NDArray[np.int64]]] = self._once("places", dict)
+        known = lately.get(id(patients))
+        if known is None:
+            while len(lately) >= HELD_CONDITIONS:
+                lately.pop(next(iter(lately)), None)
+            # The patients are kept beside it: no other object takes their id meanwhile.
+            found = pc.index_in(patients, value_set=held["patient"])
+            known = lately[id(patients)] = (patients, integers(found.fill_null(-1)))
+        rows = known[1][places]
+        if (rows < 0).any():
+            # Committed since the columns were read: told as they are now.
+            return super().attributes_of(patients, places, columns)
+        return _taken(held, columns, patients.take(integers_to_arrow(places)), integers_to_arrow(rows))
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """As `Store.column`."""
         held = self._once("attributes", self._all_attributes)
         if held is None:
             return super().column(name, patients)
-        table, row_of = held
 
         def read() -> list[object]:
-            (known,) = attributes.names_of([one for one in table.column_names if one != "patient"], [name])
-            told: list[object] = table[known].to_pylist()
+            (known,) = attributes.names_of(held.column_names[1:], [name])
+            told: list[object] = held[known].to_pylist()
             return told
 
         values = self._once(("column", name), read)
+        row_of = self._row_of(held)
         rows = [row_of.get(patient) for patient in patients]
         return [None if row is None else values[row] for row in rows]
 
-    def _all_attributes(self) -> tuple[pa.Table, dict[str, int]] | None:
-        """All patient columns and the row of each patient; None where they are too many."""
+    def _row_of(self, held: pa.Table) -> dict[str, int]:
+        return self._once("row of", lambda: {patient: row for row, patient in enumerate(held["patient"].to_pylist())})
+
+    def _all_attributes(self) -> pa.Table | None:
+        """All patient columns, `patient` first; None where they are too many."""
         with self.reading() as connection:
             names = list(attributes.columns(connection))
             rows = first(connection, "SELECT count(*) FROM patients")
             if rows is None or rows[0] * (len(names) + 1) > HELD_CELLS:
                 return None
-            table = attributes.read(connection, names).combine_chunks()
-        return table, {patient: row for row, patient in enumerate(table["patient"].to_pylist())}
+            return attributes.read(connection, names).combine_chunks()
 
     def _once(self, what: object, read: Callable[[], T]) -> T:
         """What was read of this state of the database, else what `read` gives now."""
@@ -140,6 +165,14 @@ class RememberedStore(Store):
             if now is not None and now == self._seen and now == database_stamp(self.database):
                 self._known[what] = found
         return found
+
+
+def _taken(held: pa.Table, columns: Sequence[str] | None, patients: pa.Array, rows: pa.Array) -> pa.Table:
+    """Some rows of the held columns, under the names of their patients."""
+    names = attributes.names_of(held.column_names[1:], columns)
+    # Column by column: a table's own `take` costs several times as much.
+    found = [held[name].chunk(0).take(rows) if held.num_rows else held[name].take(rows) for name in names]
+    return pa.table([patients, *found], names=["patient", *names])
 
 
 def remembered(store: Store) -> RememberedStore:

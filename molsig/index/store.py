@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters
-from molsig.index.arrays import vectors_from_arrow
+from molsig.index.arrays import integers_to_arrow, vectors_from_arrow
 from molsig.index.connection import TURNSTILE, connect_to, first, reading, spill_of, writing
 from molsig.index.faults import reached
 from molsig.index.lock import writer_lock
@@ -278,6 +278,12 @@ class Store:
         """
         with self.reading() as connection:
             return attributes.read_for(connection, patients, columns)
+
+    def attributes_of(
+        self, patients: pa.Array, places: NDArray[np.int64], columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """As `attributes`, of those of `patients` at some places."""
+        return self.attributes(patients.take(integers_to_arrow(places)).to_pylist(), columns)
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """Return what one column says of `patients`, in their order; None where nothing is known.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,31 +18,60 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from molsig.index.hits import Ranked
     from molsig.index.search import Searcher
     from molsig.index.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nearest:
     """Neighbours of a batch of vectors.
 
     Attributes
     ----------
-    table
-        One row a hit, by query and rank: ``query`` (number of the vector, from 0), ``rank`` (from 1), ``patient``,
-        ``sample``, ``item``, ``score`` (cosine), then the patient's columns.
+    ranked
+        The hits as columns.
+    attributes
+        The patients' columns, a row a hit, `patient` first.
     plan
         How it was searched.
     notes
         What a careful reader should know.
     """
 
-    table: pa.Table
+    ranked: Ranked
+    attributes: pa.Table
     plan: Plan
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self.ranked.queries)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row a hit, by query and rank.
+
+        ``query`` (number of the vector, from 0), ``rank`` (from 1), ``patient``, ``sample``, ``item``, ``score``
+        (cosine), then the patient's columns; one that is named as a column of ours becomes ``patient.NAME``.
+        """
+        hits = self.ranked.table().drop_columns(["id"])
+        both = [*hits.columns, *self.attributes.columns[1:]]
+        return type(hits).from_arrays(both, names=[*hits.column_names, *self._names(hits.column_names)])
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows of `table` as dictionaries, without making it: quicker where there are few."""
+        ours: dict[str, list[Any]] = {
+            "query": self.ranked.queries.tolist(),
+            "rank": self.ranked.ranks.tolist(),
+            **self.ranked.told(("patient", "sample", "item")),
+            "score": self.ranked.scores.tolist(),
+        }
+        theirs = (column.to_pylist() for column in self.attributes.columns[1:])
+        names = [*ours, *self._names(list(ours))]
+        return [dict(zip(names, row, strict=True)) for row in zip(*ours.values(), *theirs, strict=True)]
+
+    def _names(self, taken: Sequence[str]) -> list[str]:
+        return [f"patient.{name}" if name in taken else name for name in self.attributes.column_names[1:]]
 
 
 def nearest(
@@ -74,15 +104,6 @@ def nearest(
     allowed = selected(store, where)
     kinds = None if kind == "any" else TUMOUR_KINDS if kind == "auto" else (kind,)
     found = searcher.search(spaces[modality], np.atleast_2d(vectors), k, patients=allowed, kinds=kinds, method=method)
-    hits = found.table().drop_columns(["id"])
+    known = store.attributes_of(found.ranked.view.patients, found.ranked.codes, columns)
     plan = Plan("single", found.method, found.recall, found.rows, found.candidates, found.snapshot, found.reason)
-    return Nearest(_with_columns(store, hits, columns), plan, found.notes)
-
-
-def _with_columns(store: Store, hits: pa.Table, columns: Sequence[str] | None) -> pa.Table:
-    """The hits with the columns of their patients; one that is named as a column of ours becomes ``patient.NAME``."""
-    known = store.attributes(hits["patient"].to_pylist(), columns)
-    taken = set(hits.column_names)
-    names = [f"patient.{name}" if name in taken else name for name in known.column_names[1:]]
-    both = [*hits.columns, *known.columns[1:]]
-    return type(hits).from_arrays(both, names=[*hits.column_names, *names])
+    return Nearest(found.ranked, known, plan, found.notes)

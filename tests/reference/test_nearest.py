@@ -34,6 +34,7 @@ def test_it_answers_as_query_vectors_does(
     found = reference.nearest("rna", asked, k=7, where=where, method=method)
     assert found.plan.method == {"index": "rabitq"}.get(method, method)
     rows = found.table.to_pylist()
+    assert found.records() == rows
     assert len(found) == len(rows) == 7 * len(asked)
     for number, vector in enumerate(asked):
         alone = reference.query_vectors({"rna": vector}, k=7, where=where, method=method, fusion="single")
@@ -50,6 +51,7 @@ def test_only_the_columns_asked_for_come_back(built: Path, asked: NDArray[np.flo
     assert reference.nearest("rna", asked[0], columns=["cancer_type"]).table.column_names == [*ours, "cancer_type"]
     assert reference.nearest("rna", asked[:2], columns=[]).table.column_names == ours
     assert reference.nearest("rna", asked[:0]).table.num_rows == 0
+    assert reference.nearest("rna", asked[:0]).records() == []
 
 
 def test_kinds_are_told_apart(built: Path, asked: NDArray[np.float32]) -> None:
