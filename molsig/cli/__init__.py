@@ -16,11 +16,12 @@ def main() -> None:
     # of the signal, as `molsig query ... | head` expects. Windows has no such signal.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    from molsig.cli.app import app
     from molsig.errors import MolsigError
 
     try:
-        app(prog_name="molsig")
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MolsigError as error:
         if os.environ.get("MOLSIG_DEBUG"):
             raise
@@ -44,3 +45,13 @@ def main() -> None:
             raise
         print(f"molsig: {error}", file=sys.stderr)
         sys.exit(4)
+
+
+def _run(words: list[str]) -> None:
+    from molsig.cli.stored import ask, asked
+
+    if (question := asked(words)) is not None:
+        sys.exit(0 if ask(**question) else 1)
+    from molsig.cli.app import app
+
+    app(prog_name="molsig")

@@ -78,6 +78,15 @@ class Reference:
 
         return ingest(Path(path), cohort, IngestOptions(**options), progress)
 
+    @classmethod
+    def query_once(cls, path: str | Path, patients: str | Sequence[str], **how: Any) -> list[Answer]:
+        """Open the reference at `path` for one `query_many`: all that is read of the database is one opening of it."""
+        from molsig.index.connection import kept_open
+        from molsig.index.schema import DATABASE
+
+        with kept_open(Path(path) / DATABASE):
+            return cls.open(path).query_many(patients, **how)
+
     @property
     def path(self) -> Path:
         """The directory."""
