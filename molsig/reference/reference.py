@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molsig.encoders.choice import ModelChoice
 from molsig.errors import UsageError
 from molsig.types import silent
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from molsig.encoders.choice import ModelChoice
     from molsig.evaluate.report import Evaluation
     from molsig.index.store import Store
     from molsig.index.verify import Check
@@ -144,6 +144,8 @@ class Reference:
         LockedError
             Another process is ingesting; the message says which.
         """
+        from molsig.encoders.choice import ModelChoice
+
         return self.ingest_into(
             self.path,
             _cohort(cohort, files),
@@ -246,6 +248,7 @@ class Reference:
         CoverageError
             A sample lacks too many of an encoder's features.
         """
+        from molsig.encoders.choice import ModelChoice
         from molsig.reference.querying import file_queries
 
         queries = file_queries(
