@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -51,7 +52,17 @@ def _run(words: list[str]) -> None:
     from molsig.cli.stored import ask, asked
 
     if (question := asked(words)) is not None:
-        sys.exit(0 if ask(**question) else 1)
+        _leave(0 if ask(**question) else 1)
     from molsig.cli.app import app
 
     app(prog_name="molsig")
+
+
+def _leave(code: int) -> None:
+    """End the process without taking the interpreter apart first, which takes 30 ms: all that was open is closed."""
+    if sys.getprofile() or sys.gettrace():
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
