@@ -1,9 +1,9 @@
 """Short connections to the DuckDB file, so that readers and a writer in any number of threads and processes take turns.
 
 DuckDB lets many processes read a file or one write it, never both, and refuses two configurations of one file within a
-process. So nothing here stays open: a read or a commit opens the file, does its work and closes it. Within a process a
-readers-writer lock orders the threads. Between processes DuckDB's own file lock decides; whoever meets it tries again.
-A turnstile file keeps a stream of readers from starving a commit: readers pass it while they open, a commit holds it.
+process. So nothing here stays open: a read or a commit opens the file, does its work and closes it; the reads of a
+short command may share one opening (`kept_open`). Who may open the file when is in `turns.py`; whoever meets DuckDB's
+own lock tries again.
 """
 
 from __future__ import annotations
