@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -16,11 +17,12 @@ def main() -> None:
     # of the signal, as `molsig query ... | head` expects. Windows has no such signal.
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    from molsig.cli.app import app
     from molsig.errors import MolsigError
 
     try:
-        app(prog_name="molsig")
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
     except MolsigError as error:
         if os.environ.get("MOLSIG_DEBUG"):
             raise
@@ -44,3 +46,23 @@ def main() -> None:
             raise
         print(f"molsig: {error}", file=sys.stderr)
         sys.exit(4)
+
+
+def _run(words: list[str]) -> None:
+    from molsig.cli.stored import ask, asked
+
+    if (question := asked(words)) is not None:
+        _leave(0 if ask(**question) else 1)
+    from molsig.cli.app import app
+
+    app(prog_name="molsig")
+
+
+def _leave(code: int) -> None:
+    """End the process without taking the interpreter apart first, which takes 30 ms: all that was open is closed."""
+    if sys.getprofile() or sys.gettrace():
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

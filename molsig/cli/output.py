@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from molsig.errors import UsageError
@@ -33,22 +35,60 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, rows: Sequence[dict[str, object]]) -> None:
     """A table on stdout, columns without a value left out; as wide as the terminal, or as it needs in a pipe."""
+    from molsig.retrieval.answer import text
+
+    names = [name for name in (rows[0] if rows else ()) if any(row[name] not in (None, "") for row in rows)]
+    numeric = [all(isinstance(row[name], int | float) or row[name] is None for row in rows) for name in names]
+    cells = [[text(row[name]) for name in names] for row in rows]
+    print(title)
+    if (lines := _lines(names, cells, numeric)) is not None:
+        print("\n".join(lines))
+    else:
+        _print_rich(names, cells, numeric)
+
+
+def _lines(names: list[str], cells: list[list[str]], numeric: list[bool]) -> list[str] | None:
+    """The lines of a table that needs no thought; None if a cell has to be folded, measured or written otherwise.
+
+    Loading rich takes a tenth of the time of a short command. What it would print is printed here.
+    """
+    if not all(cell.isascii() and cell.isprintable() for row in (names, *cells) for cell in row):
+        return None
+    if not (sys.stdout.encoding or "").lower().startswith("utf"):
+        return None
+    if not names:
+        return [""]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    wide = sum(widths) + 3 * len(widths) - 1
+    head = ""
+    if sys.stdout.isatty():
+        if wide > get_terminal_size().columns:
+            return None
+        head = "" if os.environ.get("TERM", "dumb").lower() in ("dumb", "unknown") else "\033[1m"
+
+    def line(row: list[str]) -> str:
+        parts = zip(row, widths, numeric, strict=True)
+        return f" {'   '.join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in parts)} "
+
+    top = line(names)
+    blank, rule = " " * wide, f" {'─' * (wide - 2)} "
+    return [blank, f"{head}{top}\033[0m" if head else top, rule, *map(line, cells), blank]
+
+
+def _print_rich(names: list[str], cells: list[list[str]], numeric: list[bool]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from molsig.retrieval.answer import text
-
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    names = [name for name in (rows[0] if rows else ()) if any(row[name] not in (None, "") for row in rows)]
-    for name in names:
-        numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(text(row[name])) for name in names))
-    print(title)
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    for name, right in zip(names, numeric, strict=True):
+        table.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    # No narrower than it needs where it is not a terminal: a program reads it.
+    needed = 4 * sum(max(map(len, column)) for column in zip(names, *cells, strict=True)) if names else 0
+    Console(width=None if sys.stdout.isatty() else max(200, needed), highlight=False).print(table)
 
 
 def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from molsig.cli import options
-from molsig.cli.output import check_target, note, print_answer, print_json, save
+from molsig.cli.output import check_target
 from molsig.cli.progress import progress_bar
 from molsig.cli.quick import keep_pandas_out
+from molsig.cli.stored import ask, show
 from molsig.errors import UsageError
 
 
@@ -78,9 +79,6 @@ def query(
     ] = None,
 ) -> None:
     """Find the stored patients nearest to a stored patient, or to each new sample in the files given."""
-    from molsig.reference import Reference
-    from molsig.retrieval.answer import documents
-
     files = (rna, mutations, mirna, reports, tiles, matrix, vectors, cohort)
     if bool(patient) == any(files):
         raise UsageError(
@@ -91,21 +89,27 @@ def query(
         check_target(output)
     if patient and (genes or samples or vector_ids or vector_encoder or reduce or matrix_scale or exclude_self):
         raise UsageError("--genes, --samples, --vector-..., --matrix-scale, --reduce and --exclude-self go with files")
-    keep_pandas_out()
-    stored = Reference.open(reference)
-    how: dict[str, Any] = {
-        "k": k,
-        "where": where,
-        "vote": vote or (),
-        "modality": modality,
-        "fusion": fusion,
-        "kind": kind,
-        "error": error,
-    }
-    how["method"] = "exact" if exact else "auto"
     if patient:
-        answers = stored.query_many(patient, **how)
+        found = ask(
+            reference,
+            patient,
+            k=k,
+            where=where,
+            vote=vote,
+            modality=modality,
+            fusion=fusion,
+            kind=kind,
+            exact=exact,
+            error=error,
+            columns=columns,
+            json=json,
+            output=output,
+        )
     else:
+        from molsig.reference import Reference
+
+        keep_pandas_out()
+        stored = Reference.open(reference)
         chosen = options.cohort_of(
             cohort=cohort,
             rna=rna,
@@ -131,21 +135,20 @@ def query(
         with progress_bar() as progress:
             answers = stored.query_files(
                 chosen,
-                **how,
+                k=k,
+                where=where,
+                vote=vote or (),
+                modality=modality,
+                fusion=fusion,
+                kind=kind,
+                method="exact" if exact else "auto",
+                error=error,
                 exclude_self=exclude_self,
                 allow_missing=allow_missing,
                 device=device,
                 choice=options.choice_of(report_model=report_model, tile_weights=tile_weights),
                 progress=progress,
             )
-    if output is not None:
-        save(answers, output)
-        note(f"Wrote {len(answers):,} answers to {output}.")
-    elif json:
-        print_json(documents(answers))
-    else:
-        for answer in answers:
-            print_answer(answer, None if columns is None else [name.strip() for name in columns.split(",")])
-    if not any(answer.hits for answer in answers):
-        note("Nothing found: no stored patient is left to compare with.")
+        found = show(answers, columns=columns, json=json, output=output)
+    if not found:
         raise typer.Exit(1)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib.abc import MetaPathFinder
 
 
-class _NoPandas(MetaPathFinder):
+class _NoPandas:
     """Says that there is no pandas."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:

@@ -61,12 +61,13 @@ def floats_to_arrow(values: NDArray[np.float32]) -> pa.FloatArray:
 
 def integers(column: pa.Array | pa.ChunkedArray) -> NDArray[np.int64]:
     """Return an integer column without nulls as int64 (n,)."""
-    return _joined([_numbers(chunk.cast(pa.int64()), np.int64) for chunk in _chunks(column)], np.int64)
+    kind = np.dtype(str(column.type))
+    return _joined([_numbers(chunk, kind).astype(np.int64, copy=False) for chunk in _chunks(column)], np.int64)
 
 
 def booleans(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     """Return a boolean column without nulls as bool (n,)."""
-    return _joined([_numbers(chunk.cast(pa.uint8()), np.uint8) for chunk in _chunks(column)], np.uint8).astype(bool)
+    return _joined([_bits(chunk) for chunk in _chunks(column)], np.bool_)
 
 
 def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
@@ -80,6 +81,16 @@ def _numbers(values: pa.Array, kind: Any) -> NDArray[Any]:
         return np.empty(0, kind)
     width = np.dtype(kind).itemsize
     return np.frombuffer(values.buffers()[1], dtype=kind, count=len(values), offset=values.offset * width)
+
+
+def _bits(values: pa.BooleanArray) -> NDArray[np.bool_]:
+    if values.null_count:
+        raise ValueError(f"{values.null_count} of {len(values)} values are null")
+    if not len(values):
+        return np.empty(0, np.bool_)
+    end = values.offset + len(values)
+    packed = np.frombuffer(values.buffers()[1], dtype=np.uint8, count=(end + 7) // 8)
+    return np.unpackbits(packed, count=end, bitorder="little")[values.offset :].view(np.bool_)
 
 
 def _joined(parts: list[NDArray[Any]], kind: Any) -> NDArray[Any]:

@@ -230,9 +230,8 @@ def _upsert(connection: duckdb.DuckDBPyConnection, *, replace: bool) -> PatientC
 
 
 def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    found = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'attributes' ORDER BY column_index"
-    ).fetchall()
+    # duckdb_columns() tells the same, in 15 ms: it describes all that DuckDB brings along first.
+    found = connection.execute("SELECT name, type FROM pragma_table_info('attributes') ORDER BY cid").fetchall()
     return {name: kind for name, kind in found if name != "patient"}
 
 

@@ -1,24 +1,24 @@
 """Short connections to the DuckDB file, so that readers and a writer in any number of threads and processes take turns.
 
 DuckDB lets many processes read a file or one write it, never both, and refuses two configurations of one file within a
-process. So nothing here stays open: a read or a commit opens the file, does its work and closes it. Within a process a
-readers-writer lock orders the threads. Between processes DuckDB's own file lock decides; whoever meets it tries again.
-A turnstile file keeps a stream of readers from starving a commit: readers pass it while they open, a commit holds it.
+process. So nothing here stays open: a read or a commit opens the file, does its work and closes it; the reads of a
+short command may share one opening (`kept_open`). Who may open the file when is in `turns.py`; whoever meets DuckDB's
+own lock tries again.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from molsig.errors import DamagedError, LockedError, UsageError
+from molsig.index.turns import commit_waits, lock_of, pauses, turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds to try before giving up on a file that others hold."""
-
-TURNSTILE = "turnstile.lock"
 
 # No extension is ever fetched, and a name in a statement never means a Python variable.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -47,66 +45,19 @@ that is nearly every row of a commit. Files with groups of any size are read and
 # DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-_DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
-
-
-class _ReadersWriter:
-    """A lock that many readers share and a writer has alone; a waiting writer goes before new readers."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._readers = 0
-        self._writing = False
-        self._waiting = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        with self._condition:
-            self._condition.wait_for(lambda: not self._writing and not self._waiting)
-            self._readers += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._readers -= 1
-                self._condition.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._condition:
-            self._waiting += 1
-            try:
-                self._condition.wait_for(lambda: not self._writing and not self._readers)
-            finally:
-                self._waiting -= 1
-            self._writing = True
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._writing = False
-                self._condition.notify_all()
-
-
-_locks: dict[str, _ReadersWriter] = {}
-_locks_guard = threading.Lock()
 # Connections of one process share a database instance; one that is just being made or unmade is not fit to be joined.
 _opening = threading.Lock()
 
 
-def _forget_locks() -> None:
-    global _opening, _locks_guard
-    _locks.clear()
-    _opening, _locks_guard = threading.Lock(), threading.Lock()
+def _forget_lock() -> None:
+    global _opening
+    _opening = threading.Lock()
 
 
-# A forked child inherits the locks in the state some other thread left them in; it starts with fresh ones.
-os.register_at_fork(after_in_child=_forget_locks)
+# A forked child inherits the lock in the state some other thread left it in; it starts with a fresh one.
+os.register_at_fork(after_in_child=_forget_lock)
 
-
-def _lock_of(database: Path) -> _ReadersWriter:
-    with _locks_guard:
-        return _locks.setdefault(os.path.realpath(database), _ReadersWriter())
+_DAMAGE = (duckdb.IOException, duckdb.InternalException, duckdb.FatalException, duckdb.SerializationException)
 
 
 @contextmanager
@@ -120,14 +71,84 @@ def reading(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
     DamagedError
         DuckDB cannot read the file.
     """
-    with _lock_of(database).shared():
-        with _turnstile(database, fcntl.LOCK_SH, patience):
+    kept = _kept.of.get(database)
+    if kept is None:
+        with _opened(database, patience) as connection, _damage_told(database):
+            yield connection
+    else:
+        with kept.read(patience) as connection, _damage_told(database):
+            yield connection
+
+
+@contextmanager
+def kept_open(database: Path) -> Iterator[None]:
+    """Let what this thread reads of `database` within the block share one opening, made by the first of it.
+
+    Opening and closing cost 15 ms, which a short command has not got several times over. For work of a second at most:
+    a commit of another process waits for the next read within the block, which lets it go first, or for the end. A
+    commit of this thread ends the keeping before it opens the file for writing.
+    """
+    if database in _kept.of:
+        yield
+        return
+    kept = _kept.of[database] = _Kept(database)
+    try:
+        yield
+    finally:
+        _kept.of.pop(database, None)
+        kept.let_go()
+
+
+@contextmanager
+def _opened(database: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    with lock_of(database).shared():
+        with turnstile(database, commit=False, patience=patience):
             connection = _connect(database, read_only=True, patience=patience)
         try:
-            with _damage_told(database):
-                yield connection
+            yield connection
         finally:
             _close(connection)
+
+
+class _Kept:
+    """One opening that several reads of a thread share, one after the other or one within the other."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._opening = ExitStack()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._readers = 0
+        self._failed = False
+
+    @contextmanager
+    def read(self, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not self._readers and self._connection is not None and (self._failed or commit_waits(self._database)):
+            self.let_go()
+        if self._connection is None:
+            self._connection = self._opening.enter_context(_opened(self._database, patience))
+        # A connection of its own: results that another read has not fetched yet stay.
+        with self._connection.cursor() as connection:
+            self._readers += 1
+            try:
+                yield connection
+            except BaseException:
+                # After some errors DuckDB refuses all that follows; the next read opens anew.
+                self._failed = True
+                raise
+            finally:
+                self._readers -= 1
+
+    def let_go(self) -> None:
+        self._connection, self._failed = None, False
+        self._opening.close()
+
+
+class _KeptByThread(threading.local):
+    def __init__(self) -> None:
+        self.of: dict[Path, _Kept] = {}
+
+
+_kept = _KeptByThread()
 
 
 @contextmanager
@@ -136,7 +157,8 @@ def writing(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
 
     Closing it checkpoints, so that a reader does not replay the log. Only the holder of the writer lock calls this.
     """
-    with _lock_of(database).alone(), _turnstile(database, fcntl.LOCK_EX, patience):
+    _stop_keeping(database)
+    with lock_of(database).alone(), turnstile(database, commit=True, patience=patience):
         connection = _connect(database, read_only=False, patience=patience)
         try:
             with _damage_told(database):
@@ -148,7 +170,8 @@ def writing(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
 @contextmanager
 def alone(database: Path, *, patience: float = PATIENCE) -> Iterator[None]:
     """Keep every reader out of `database` without opening it, so that the file itself can be exchanged."""
-    with _lock_of(database).alone(), _turnstile(database, fcntl.LOCK_EX, patience):
+    _stop_keeping(database)
+    with lock_of(database).alone(), turnstile(database, commit=True, patience=patience):
         yield
 
 
@@ -199,33 +222,17 @@ def literal(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
-@contextmanager
-def _turnstile(database: Path, how: int, patience: float) -> Iterator[None]:
-    try:
-        handle = os.open(database.parent / TURNSTILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        # A reference on a read-only medium that was copied without it; DuckDB's own lock still holds.
-        yield
-        return
-    try:
-        for pause in _pauses(patience):
-            try:
-                fcntl.flock(handle, how | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(pause)
-        else:
-            raise LockedError(f"{database.parent}: busy for {patience:g} s; another process is committing to it")
-        yield
-    finally:
-        os.close(handle)
+def _stop_keeping(database: Path) -> None:
+    """Close what this thread keeps open, which would wait for itself."""
+    if (kept := _kept.of.get(database)) is not None:
+        kept.let_go()
 
 
 def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
     if not database.is_file():
         raise DamagedError(f"{database.parent}: not a molsig reference, {database.name} is missing")
     problem = ""
-    for pause in _pauses(patience):
+    for pause in pauses(patience):
         try:
             with _opening:
                 if not read_only:
@@ -264,13 +271,3 @@ def _damage_told(database: Path) -> Iterator[None]:
         if type(error) is duckdb.Error or isinstance(error, _DAMAGE):
             raise DamagedError(f"{database}: DuckDB cannot read or write it: {error}") from error
         raise
-
-
-def _pauses(patience: float) -> Iterator[float]:
-    """Growing pauses, 1 to 20 ms, until `patience` seconds have passed; at least one try."""
-    end = time.monotonic() + patience
-    pause = 0.001
-    yield pause
-    while time.monotonic() < end:
-        pause = min(pause * 1.5, 0.02)
-        yield pause

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters
 from molsig.index.arrays import integers_to_arrow, vectors_from_arrow
-from molsig.index.connection import TURNSTILE, connect_to, first, reading, spill_of, writing
+from molsig.index.connection import connect_to, first, reading, spill_of, writing
 from molsig.index.faults import reached
 from molsig.index.lock import writer_lock
 from molsig.index.manifest import sync_directory
@@ -29,6 +29,7 @@ from molsig.index.reads import (
     vectors_of,
 )
 from molsig.index.schema import DATABASE, check_format, format_of, migrate
+from molsig.index.turns import TURNSTILE
 from molsig.types import SUM_SPACE, silent
 
 if TYPE_CHECKING:

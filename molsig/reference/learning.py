@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import InputError, UsageError
-from molsig.index.verify import Check
 from molsig.retrieval.learned import Learned, load_all, save
 from molsig.retrieval.patient_vectors import load_patient_vectors
 from molsig.types import SUM_SPACE, silent
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.store import Store
+    from molsig.index.verify import Check
     from molsig.retrieval.shelf import Shelf
     from molsig.types import Progress
 
@@ -140,6 +140,8 @@ def learned_for(
 
 def check_learned(store: Store) -> list[Check]:
     """Whether the files of what was learned are what was written; nothing where there is none."""
+    from molsig.index.verify import Check
+
     held, damaged = load_all(store.path)
     if not held and not damaged:
         return []

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from molsig.encoders.choice import ModelChoice
 from molsig.errors import UsageError
 from molsig.types import silent
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from molsig.encoders.choice import ModelChoice
     from molsig.evaluate.report import Evaluation
     from molsig.index.store import Store
     from molsig.index.verify import Check
@@ -78,6 +78,15 @@ class Reference:
 
         return ingest(Path(path), cohort, IngestOptions(**options), progress)
 
+    @classmethod
+    def query_once(cls, path: str | Path, patients: str | Sequence[str], **how: Any) -> list[Answer]:
+        """Open the reference at `path` for one `query_many`: all that is read of the database is one opening of it."""
+        from molsig.index.connection import kept_open
+        from molsig.index.schema import DATABASE
+
+        with kept_open(Path(path) / DATABASE):
+            return cls.open(path).query_many(patients, **how)
+
     @property
     def path(self) -> Path:
         """The directory."""
@@ -135,6 +144,8 @@ class Reference:
         LockedError
             Another process is ingesting; the message says which.
         """
+        from molsig.encoders.choice import ModelChoice
+
         return self.ingest_into(
             self.path,
             _cohort(cohort, files),
@@ -237,6 +248,7 @@ class Reference:
         CoverageError
             A sample lacks too many of an encoder's features.
         """
+        from molsig.encoders.choice import ModelChoice
         from molsig.reference.querying import file_queries
 
         queries = file_queries(

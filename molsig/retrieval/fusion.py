@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.retrieval.evidence_fit import fit_evidence
 from molsig.retrieval.heads import NEIGHBOURS
 from molsig.retrieval.neighbourhood import blocks, neighbourhood
 from molsig.retrieval.patient_vectors import PatientVectors, nearest_rows
-from molsig.retrieval.plain import Plain
-from molsig.retrieval.weighted import fit_weighted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,6 +37,9 @@ class WeightedFusion:
 
     def fit(self, gallery: PatientVectors, labels: NDArray[np.str_], groups: NDArray[np.str_]) -> FittedWeighted:
         """Measure weights, then calibrate as `Plain` does."""
+        from molsig.retrieval.plain import Plain
+        from molsig.retrieval.weighted import fit_weighted
+
         weighted = fit_weighted(gallery, seed=self.seed)
         plain = Plain(self.name, seed=self.seed).fit(_as_one(weighted, gallery), labels, groups)
         return FittedWeighted(weighted, plain)
@@ -177,6 +177,9 @@ def fit_fused_evidence(
     gallery: PatientVectors, labels: NDArray[np.str_], groups: NDArray[np.str_] | None = None, *, seed: int = 0
 ) -> FittedEvidence:
     """Learn the evidence for a label on a gallery; see `fit_evidence`."""
+    from molsig.retrieval.evidence_fit import fit_evidence
+    from molsig.retrieval.weighted import fit_weighted
+
     model = fit_evidence(gallery, labels, groups, seed=seed)
     place = {name: i for i, name in enumerate(model.classes)}
     codes = np.array([place.get(str(one), -1) for one in labels], dtype=np.int64)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
 
-from molsig.index.arrays import booleans, integers_to_arrow
+from molsig.index.arrays import integers_to_arrow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +36,10 @@ class Neighbours:
         views = {space: searcher.held(space) for space in spaces}
         if unread := [space for space, view in views.items() if view is None]:
             rows, vectors = store.vectors_by_patient(patients, unread)
+            owners, read = rows["patient"].to_pylist(), np.array(rows["space"].to_pylist(), dtype=np.str_)
             for space in unread:
-                chosen = np.flatnonzero(booleans(pc.equal(rows["space"], space)))
-                self._add(space, rows["patient"].take(integers_to_arrow(chosen)).to_pylist(), vectors[chosen])
+                chosen = np.flatnonzero(read == space)
+                self._add(space, [owners[row] for row in chosen], vectors[chosen])
         for space, view in views.items():
             if view is not None:
                 positions = view.positions_of(patients)

@@ -64,10 +64,10 @@ class Stack:
         """
         out = np.tile(log_prior, (evidence.shape[1], 1))
         codes = subset_code(present)
-        for code in np.unique(codes):
+        for code in sorted(set(codes.tolist())):
             rows = np.flatnonzero(codes == code)
             if code:
-                out[rows] = _weighed(self.weights[int(code)], evidence[:, rows], log_prior)
+                out[rows] = _weighed(self.weights[code], evidence[:, rows], log_prior)
         return out
 
 

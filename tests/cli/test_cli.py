@@ -93,16 +93,6 @@ def test_the_reference_may_come_from_the_environment(built: Path) -> None:
     assert {"format", "patients", "modalities", "encoders", "indexes", "bytes"} <= json.loads(done.stdout).keys()
 
 
-def test_a_stored_patient_is_answered_without_torch(built: Path, patient: str) -> None:
-    code = (
-        f"import sys; sys.argv = ['molsig', 'query', {str(built)!r}, '--patient', {patient!r}]\n"
-        "from molsig.cli import main\nmain_error = None\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
-        "assert 'torch' not in sys.modules and 'faiss' not in sys.modules and 'pandas' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_the_same_ingest_again_changes_nothing(own: Path, cohort_files: SimulatedCohort) -> None:
     words = ["--rna", cohort_files.rna, "--mutations", cohort_files.mutations, "--mirna", cohort_files.mirna]
     before = answer_of("info", own)
