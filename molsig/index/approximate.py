@@ -8,6 +8,7 @@ those that an unfiltered search of that depth finds; if not, the query is left t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 DEEPEST_SHARE = 50
 """A structure is asked for no more than one in this many of the rows in play: beyond, scanning those is as quick."""
+
+ROUNDS = 24
+"""So often rows of further patients are looked for before a query is searched exactly."""
 
 MANY = 200
 """More proposed rows than these of patients with several are sifted in float32 before they are scored."""
@@ -79,6 +83,27 @@ class Placed:
             self._last[:] = [last := (mask, found)]
         return last[1]
 
+    def mask(self) -> NDArray[np.bool_]:
+        """Return which rows are in play, bool (rows,), to be written to."""
+        return np.ones(self.covered, bool) if self.places is None else self.places >= 0
+
+    def rows_of(self, patients: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the rows in play of patients, given by their codes."""
+        positions = self.view.positions_of_codes(patients)
+        if self.places is None:
+            return positions[positions < self.covered]
+        rows = self._row_at[positions]
+        return rows[rows >= 0]
+
+    @cached_property
+    def _row_at(self) -> NDArray[np.int64]:
+        """The row at each position of the view, -1 for none."""
+        assert self.places is not None
+        rows = np.full(len(self.view.ids), -1, np.int64)
+        alive = np.flatnonzero(self.places >= 0)
+        rows[self.places[alive]] = alive
+        return rows
+
     def positions(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positions of proposed rows, of any shape; -1 for none."""
         if self.places is None:
@@ -131,7 +156,7 @@ def _propose(placed: Placed, directions: NDArray[np.float64], k: int) -> tuple[l
     enough = min(placed.patients, k + max(2, k // 4))
     tuned = info.depth + FURTHER * max(0, k - K)
     # As many rows as give that many patients, where they are spread evenly.
-    each = min(placed.covered / placed.patients, 8)
+    each = min(placed.covered / placed.patients, 4)
     depth = int(max(tuned, 1.5 * enough * each) * (1 if selects else rows / placed.covered))
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
     queries = directions.astype(np.float32)
@@ -156,11 +181,47 @@ def _propose(placed: Placed, directions: NDArray[np.float64], k: int) -> tuple[l
                     k,
                 )
             )
-            left = np.delete(left, full)
+            proposed, left = np.delete(proposed, full, axis=0), np.delete(left, full)
         if depth >= rows:
             break
+        if selects and not view.one_each and len(left):
+            further = [
+                _further(placed, queries[row], some, enough, depth) for row, some in zip(left, proposed, strict=True)
+            ]
+            for row, some in zip(left.tolist(), further, strict=True):
+                if some is not None:
+                    one = some[None]
+                    done.append(_scored(placed, one, placed.positions(one), directions, queries, np.array([row]), k))
+            return done, left[[some is None for some in further]]
         depth *= 4
     return done, left
+
+
+def _further(
+    placed: Placed, query: NDArray[np.float32], found: NDArray[np.int64], enough: int, depth: int
+) -> NDArray[np.int64] | None:
+    """Return the rows found and those of further patients, at least `enough` in all; None if there are no more.
+
+    The nearest tiles or sentences are often those of a few patients. What these have is taken out of play, and the next
+    search finds the best rows of others, in twice as many cells.
+    """
+    view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
+    kept = placed.mask()
+    effort = structure.effort_for(info.effort, depth / info.depth * len(kept) / placed.covered, depth)
+    parts, patients = [], np.empty(0, np.int32)
+    for _ in range(ROUNDS):
+        found = found[found >= 0]
+        fresh = np.setdiff1d(view.codes[placed.positions(found)], patients)
+        if not len(fresh):
+            return None
+        parts.append(found)
+        patients = np.concatenate([patients, fresh])
+        if len(patients) >= enough:
+            return np.concatenate(parts)
+        kept[placed.rows_of(fresh)] = False
+        effort = structure.effort_for(effort, 2, depth)
+        found = structure.search(query[None], depth, effort, np.packbits(kept, bitorder="little"))[0]
+    return None
 
 
 def _patients(view: SpaceView, positions: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -178,6 +178,7 @@ class RowsFile:
         """Make sure that all rows are what was written; `DamagedError` if not."""
         for start in range(0, len(self), _BLOCK_ROWS):
             self.check(np.arange(start, min(len(self), start + _BLOCK_ROWS)))
+            self.let_go()
         self._all = True
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

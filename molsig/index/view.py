@@ -21,7 +21,7 @@ from molsig.index.reads import rows_of, vectors_of
 from molsig.index.vectors import ROW_BYTES, Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
 
     from numpy.typing import NDArray
 
@@ -120,10 +120,13 @@ class SpaceView:
 
     def positions_of(self, patients: Collection[str]) -> NDArray[np.int64]:
         """Return the positions of all rows of some patients, ascending."""
+        return np.sort(self.positions_of_codes(self._codes_of(patients)))
+
+    def positions_of_codes(self, codes: Iterable[int]) -> NDArray[np.int64]:
+        """Return the positions of all rows of patients given by their codes, patient by patient."""
         order, starts = self._by_patient
-        codes = self._codes_of(patients)
         parts = [order[starts[code] : starts[code + 1]] for code in codes]
-        return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     @cached_property
     def one_each(self) -> bool:
