@@ -87,7 +87,7 @@ def stream(batches: Iterable[Any], work: Work, device: torch.device, ahead: int)
     """
     import torch
 
-    lane = _CudaLane(device) if device.type == "cuda" else _PlainLane(device)
+    lane = _lane(device)
     waiting: deque[Any] = deque()
     with closing(made_ahead(map(lane.send, batches), ahead)) as sent:
         for batch in sent:
@@ -99,6 +99,13 @@ def stream(batches: Iterable[Any], work: Work, device: torch.device, ahead: int)
                 yield lane.wait(waiting.popleft())
         while waiting:
             yield lane.wait(waiting.popleft())
+
+
+def upload(batches: Iterable[Any], device: torch.device, ahead: int) -> Generator[Any]:
+    """The batches on a device, in their order; made and sent ahead as by `stream`."""
+    lane = _lane(device)
+    with closing(made_ahead(map(lane.send, batches), ahead)) as sent:
+        yield from map(lane.take, sent)
 
 
 def made_ahead(items: Iterator[T], ahead: int) -> Generator[T]:
@@ -189,6 +196,10 @@ def _each(batch: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(batch, Mapping):
         return {key: change(one) if torch.is_tensor(one) else one for key, one in batch.items()}
     return change(batch)
+
+
+def _lane(device: torch.device) -> _PlainLane | _CudaLane:
+    return _CudaLane(device) if device.type == "cuda" else _PlainLane(device)
 
 
 class _PlainLane:
