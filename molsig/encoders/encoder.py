@@ -173,6 +173,11 @@ class Encoder(ABC):
         """Compute from now on in the precision that `choice` says."""
         self._cuda_precision, self._settled = choice.cuda_precision, None
 
+    @property
+    def computed_in(self) -> Precision:
+        """Precision of the matrix products of what was encoded last; float32 where nothing was yet."""
+        return "bfloat16" if self._settled is not None and self._settled.low else "float32"
+
     def _products(self, plan: Plan) -> Products:
         """The precision of matrix products on a device of this plan, settled once."""
         if self._settled is None:

@@ -27,7 +27,7 @@ from molsig.encoders.pretrained import compare_files
 from molsig.encoders.sentence_model import find_sentence_model, load_pipeline
 from molsig.errors import DamagedError, InputError, UsageError
 from molsig.geometry import isometry
-from molsig.streaming import CHECKED, Products, plan_of, stream, to_device
+from molsig.streaming import CHECKED, plan_of, stream, to_device
 from molsig.types import DIM, TextSet
 
 if TYPE_CHECKING:
@@ -172,7 +172,9 @@ class SentenceEncoder(Encoder):
         pipeline = self._pipeline()
         # Of old called `tokenize`.
         pieces = getattr(pipeline, "preprocess", None) or pipeline.tokenize
-        products = Products(True) if self._precision == "bfloat16" else self._products(plan_of(pipeline.device))
+        products = self._products(plan_of(pipeline.device))
+        if self._precision == "bfloat16":
+            products.low = True
 
         def work(features: Any) -> Any:
             return pipeline(features)["sentence_embedding"]
