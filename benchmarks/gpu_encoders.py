@@ -173,22 +173,27 @@ def made(
 ) -> Iterator[tuple[str, Callable[[], tuple[Encoder, Records]]]]:
     """Each encoder by name, and what makes it and its records."""
     large = scale > 1
+    edge = 256 if large else 64
     image = tile_model or ("vit_base_patch16_224" if large else "test_vit")
 
     def fitted(records: Records, choice: ModelChoice | None = None) -> tuple[Encoder, Records]:
         return fit_encoder(records, epochs=1, device=device, choice=choice), records
 
+    def vae() -> tuple[Encoder, Records]:
+        return fitted(tiles(80 * scale if large else 24, edge), ModelChoice(tile_model="vae"))
+
     def timm() -> tuple[Encoder, Records]:
         weights = tile_weights or random_weights(image, folder)
-        return fitted(tiles(20 * scale, 256 if large else 64), ModelChoice(tile_model=image, tile_weights=weights))
+        choice = ModelChoice(tile_model=image, tile_weights=weights)
+        return fitted(tiles(20 * scale if large else 16, edge), choice)
 
     def text() -> tuple[Encoder, Records]:
         own = model or write_text_model(folder / "text", *((12, 768) if large else (1, 64)))
-        return fitted(sentences(200 * scale if large else 80), ModelChoice(text_model=own))
+        return fitted(sentences(200 * scale if large else 16), ModelChoice(text_model=own))
 
     yield "rna-vae", lambda: fitted(matrix(200 * scale, 3500 if large else 80))
     yield "mutation-vae", lambda: fitted(mutations(200 * scale, 500 if large else 40))
-    yield "tile-vae", lambda: fitted(tiles(80 * scale, 256 if large else 64), ModelChoice(tile_model="vae"))
+    yield "tile-vae", vae
     yield f"tile, {image}", timm
     yield "report, " + (Path(model).name if model else "BERT of random weights"), text
 

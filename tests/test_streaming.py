@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from molsig.streaming import LEAST_COSINE, PLANS, Plan, Products, made_ahead, plan_of, stream
+from molsig.streaming import LEAST_COSINE, PLANS, Plan, Products, made_ahead, plan_of, stream, upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CPU = torch.device("cpu")
+DEVICES = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+"""CUDA, too, where it is: nothing here is skipped, so that nothing seems to have been seen that was not."""
+
 SOON = 20.0
 """Seconds after which what should have happened in another thread will not."""
 
@@ -33,16 +36,37 @@ def test_only_cuda_is_streamed_by_default() -> None:
     assert plan_of(torch.device("cuda", 1)) == PLANS["cuda"] == Plan(ahead=2, low=True)
 
 
+@pytest.mark.parametrize("device", DEVICES, ids=str)
 @pytest.mark.parametrize("ahead", [0, 1, 2, 5])
 @pytest.mark.parametrize("count", [0, 1, 2, 9])
-def test_results_come_in_order_whatever_is_made_ahead(count: int, ahead: int) -> None:
+def test_results_come_in_order_whatever_is_made_ahead(count: int, ahead: int, device: torch.device) -> None:
     given = batches(count)
-    found = list(stream(iter(given), lambda x: x @ x.T, CPU, ahead))
+    found = list(stream(iter(given), lambda x: x * x + 1, device, ahead))
     assert len(found) == count
     for one, x in zip(found, given, strict=True):
         assert one.dtype == np.float32
-        np.testing.assert_array_equal(one, (x @ x.T).numpy())
+        np.testing.assert_allclose(one, (x * x + 1).numpy(), rtol=1e-6)
     assert threads() == []
+    for there, x in zip(upload(iter(given), device, ahead), given, strict=True):
+        assert there.device.type == device.type
+        assert torch.equal(there.cpu(), x)
+    assert threads() == []
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_large_batches_are_not_mixed_up_on_their_way(device: torch.device) -> None:
+    """Memory of one batch is used again for a later one, though not before it is done with."""
+    size, count = 1 << 18, 24
+    work = [np.full(size, float(i), np.float32) for i in range(count)]
+    given = (torch.from_numpy(one) for one in work)
+
+    def slow(x: torch.Tensor) -> torch.Tensor:
+        for _ in range(20):
+            x = x + 1
+        return x
+
+    for i, one in enumerate(stream(given, slow, device, 2)):
+        assert (one == i + 20).all()
 
 
 def test_dictionaries_keep_what_is_no_tensor() -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.encoders.choice import ModelChoice
+    from molsig.encoders.choice import ModelChoice, Precision
     from molsig.encoders.encoder import Rows
     from molsig.types import ContractReport, Progress, Records
 
@@ -78,6 +78,10 @@ class SentenceEncoder(Encoder):
                 f"{masking.VERSION}. Use the molsig it was made with ({self.card.molsig_version}), or encode anew"
             )
         self._given = choice.text_model
+
+    @property
+    def computed_in(self) -> Precision:
+        return "bfloat16" if self._precision == "bfloat16" else super().computed_in
 
     def contract(self, records: Records) -> ContractReport:
         texts = self._texts(records)

@@ -255,12 +255,23 @@ def _sums_in_float32(device: torch.device) -> Iterator[None]:
         yield
         return
     settings: Any = torch.backends.cuda.matmul
-    names = ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
-    before = [getattr(settings, name) for name in names]
+    # Not every torch has the last, nor a second value that says whether a sum may be split.
+    known = [name for name in _LOOSE if hasattr(settings, name)]
+    before = [(getattr(settings, name), getattr(settings, f"{name}_split_k", None)) for name in known]
+
+    def put(values: Iterable[bool]) -> None:
+        for name, value, (_, split) in zip(known, values, before, strict=True):
+            setattr(settings, name, value if split is None else (value, split))
+
     try:
-        for name in names:
-            setattr(settings, name, False)
+        put(False for _ in known)
         yield
     finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(settings, name, value)
+        put(value for value, _ in before)
+
+
+_LOOSE = (
+    "allow_fp16_reduced_precision_reduction",
+    "allow_bf16_reduced_precision_reduction",
+    "allow_fp16_accumulation",
+)

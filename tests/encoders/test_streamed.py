@@ -109,7 +109,9 @@ def test_bfloat16_is_within_its_tolerance(made: tuple[Encoder, Records], monkeyp
     with_plan(monkeypatch, encoder, Plan())
     plain = encoder.encode(records).vectors.astype(np.float64)
     with_plan(monkeypatch, encoder, Plan(ahead=2, low=True))
+    assert encoder.computed_in == "float32"
     low = encoder.encode(records).vectors.astype(np.float64)
+    assert encoder.computed_in == "bfloat16"
     cosine = (low * plain).sum(1) / np.linalg.norm(low, axis=1) / np.linalg.norm(plain, axis=1)
     assert LEAST_COSINE <= cosine.min() < 1 - 1e-9
     with_plan(monkeypatch, encoder, Plan(ahead=2, low=True), ModelChoice(cuda_precision="float32"))
@@ -127,7 +129,17 @@ def test_a_model_that_bfloat16_moves_too_far_stays_in_float32(
     with_plan(monkeypatch, encoder, Plan(ahead=2, low=True))
     with pytest.warns(RuntimeWarning, match="report-sbert-.* is computed in float32: bfloat16 moves a vector by 0"):
         found = encoder.encode(sentences()).vectors
+    assert encoder.computed_in == "float32"
     np.testing.assert_array_equal(found, plain)
+
+
+def test_vectors_of_this_device_are_those_of_the_cpu(rna: Encoder, expression: FeatureMatrix, tmp_path: Path) -> None:
+    """Where there is CUDA: sent, computed in bfloat16, fetched. Elsewhere the same call takes the CPU."""
+    rna.save(tmp_path)
+    plain = rna.encode(expression).vectors.astype(np.float64)
+    found = load_encoder(tmp_path, device="auto").encode(expression).vectors.astype(np.float64)
+    cosine = (found * plain).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(plain, axis=1)
+    assert cosine.min() >= LEAST_COSINE
 
 
 def test_a_vector_does_not_depend_on_the_batches(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
 KINDS = ("random", "clusters", "tied", "duplicates", "zeros", "lengths")
 
 
@@ -79,12 +80,13 @@ def check(found: Proposal, x: np.ndarray, queries: np.ndarray, k: int) -> None:
         assert part.scores.min() >= exact[order[-1]] - 3 * SLACK
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_best_rows_are_found(kind: str, dtype: str) -> None:
+def test_the_best_rows_are_found(kind: str, dtype: str, device: str) -> None:
     x = cohort(kind)
     queries = asked(x)
-    found = propose(x, queries, 5, dtype=dtype)  # type: ignore[arg-type]
+    found = propose(x, queries, 5, device=device, dtype=dtype)  # type: ignore[arg-type]
     check(found, x, queries, 5)
 
 
@@ -98,9 +100,10 @@ def test_what_low_precision_cannot_prove_is_searched_again() -> None:
         check(found, x, queries, 5)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_rows_closer_together_than_products_can_tell(dtype: str, seed: int) -> None:
+def test_rows_closer_together_than_products_can_tell(dtype: str, seed: int, device: str) -> None:
     """Cosines from .600 to .601 with a query of three numbers, whose own rounding shifts all products by more."""
     rng = np.random.default_rng(seed)
     rows = 3000
@@ -112,7 +115,7 @@ def test_rows_closer_together_than_products_can_tell(dtype: str, seed: int) -> N
     aside /= np.linalg.norm(aside, axis=1, keepdims=True)
     cosine = rng.permutation(np.linspace(0.6, 0.601, rows))[:, None]
     x = (cosine * towards + np.sqrt(1 - cosine**2) * aside).astype(np.float32)
-    found = propose(x, towards, 5, dtype=dtype)  # type: ignore[arg-type]
+    found = propose(x, towards, 5, device=device, dtype=dtype)  # type: ignore[arg-type]
     assert found.again == 1
     check(found, x, towards, 5)
 
@@ -182,22 +185,27 @@ def test_more_are_asked_for_than_there_are() -> None:
     assert np.array_equal(found.positions, np.tile(np.arange(300), 4))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_products_are_off_by_less_than_their_bound(dtype: str) -> None:
+def test_products_are_off_by_less_than_their_bound(dtype: str, device: str) -> None:
     """The proof stands on this: look at the products themselves."""
-    from molsig.index.torch_search import _Search
+    from molsig.index.torch_search import _Search, _sums_in_float32
 
+    most = {"float32": 3e-4, "float16": 3e-3, "bfloat16": 2e-2}[dtype]
+    if (device, dtype) == ("cuda", "float32"):
+        most += 2**-9
     for kind in KINDS:
         x = cohort(kind, 400)
         queries = asked(x)
-        held = DeviceRows(x, "cpu", dtype)  # type: ignore[arg-type]
+        held = DeviceRows(x, device, dtype)  # type: ignore[arg-type]
         search = _Search(held.blocks, queries, 5, held.device, held.dtype, MEMORY)
         (block,) = search._sound_blocks()
-        products = (search._low @ block.low.T).double().numpy()
+        with _sums_in_float32(held.device):
+            products = (search._low @ block.low.T).double().cpu().numpy()
         unit = x.astype(np.float64)
         unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-300)
         off = np.abs(products - queries @ unit.T).max()
-        assert off < search._error < {"float32": 3e-4, "float16": 3e-3, "bfloat16": 2e-2}[dtype]
+        assert off < search._error < most
         if dtype != "float32":
             assert off > search._error / 100
 
@@ -214,6 +222,25 @@ def test_a_lowered_precision_of_float32_is_reckoned_with() -> None:
         torch.set_float32_matmul_precision(before)
     assert found.again >= 20
     check(found, x, queries, 5)
+
+
+def test_settings_of_cublas_are_put_back() -> None:
+    from molsig.index.torch_search import _LOOSE, _sums_in_float32
+
+    settings = torch.backends.cuda.matmul
+    before = [getattr(settings, name) for name in _LOOSE]
+    assert any(before)
+
+    def fail() -> None:
+        with _sums_in_float32(torch.device("cuda")):
+            assert not any(getattr(settings, name) for name in _LOOSE)
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fail()
+    assert [getattr(settings, name) for name in _LOOSE] == before
+    with _sums_in_float32(torch.device("cpu")):
+        assert [getattr(settings, name) for name in _LOOSE] == before
 
 
 def test_what_cannot_be_searched_is_refused() -> None:
