@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from molsig.errors import InputError, UsageError
 from molsig.index.device_rows import DeviceRows
@@ -131,6 +132,35 @@ def test_tiles_change_nothing(kind: str, memory: int) -> None:
     assert np.array_equal(found.positions, whole.positions)
     np.testing.assert_allclose(found.scores, whole.scores, atol=1e-6)
     check(found, x, queries, 7)
+
+
+class _Largest(TorchDispatchMode):
+    """Bytes of the largest tensor that a matrix product, a search for what reached a cut, or a refinement gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func.overloadpacket._qualified_op_name in {f"aten::{one}" for one in ("mm", "matmul", "mul", "nonzero")}:
+            self.bytes = max(self.bytes, found.nbytes)
+        return found
+
+
+@pytest.mark.parametrize("memory", [1 << 19, 2 << 20])
+@pytest.mark.parametrize("held", [False, True])
+def test_tiles_fit_into_the_memory_given(memory: int, held: bool) -> None:
+    x = cohort("clusters")
+    queries = asked(x, 400)
+    rows = DeviceRows(x, "cpu", "float16") if held else x
+    for given, most in ((memory, memory // 2), (MEMORY, MEMORY)):
+        with _Largest() as largest:
+            found = propose(rows, queries, 2, dtype="float16", memory=given)
+        assert found.again > 0
+        assert largest.bytes <= most
+    # With room enough, all rows and queries at once.
+    assert largest.bytes >= 2 * len(x) * len(queries)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
