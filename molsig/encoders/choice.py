@@ -40,6 +40,9 @@ class ModelChoice:
     truncate
         How a tile model's longer vectors come down to 768: their last part (the source paper keeps the latter half of
         1,536), their first, or principal components of the cohort.
+    cuda_precision
+        Of matrix products on a CUDA device, of every encoder: ``bfloat16`` as long as vectors stay within a cosine of
+        `streaming.LEAST_COSINE` of those of ``float32``. No part of an encoder: its space is the same with either.
     """
 
     networks: Mapping[str, str] = field(default_factory=dict)
@@ -50,3 +53,4 @@ class ModelChoice:
     tile_model: str | None = None
     tile_weights: Path | None = None
     truncate: Truncate = "last"
+    cuda_precision: Precision = "bfloat16"

@@ -16,6 +16,7 @@ from molsig.encoders import disk
 from molsig.encoders.choice import ModelChoice
 from molsig.encoders.disk import files_sha256
 from molsig.errors import InputError, UsageError
+from molsig.streaming import Products
 from molsig.types import Encoded, FeatureMatrix, MutationSet, TextSet, TileSet, items_of, silent
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
     from molsig.encoders.alignment import Alignment
     from molsig.encoders.card import Card
+    from molsig.encoders.choice import Precision
     from molsig.encoders.expression import Network
+    from molsig.streaming import Plan
     from molsig.types import ContractReport, Progress, Records, SampleId
 
     Rows = NDArray[np.int64]
@@ -54,6 +57,8 @@ class Encoder(ABC):
         self._contents = contents
         self._device = device
         self._running: Any = None
+        self._settled: Products | None = None
+        self._cuda_precision: Precision = "bfloat16"
         self.features = contents.encoded
 
     @property
@@ -164,6 +169,21 @@ class Encoder(ABC):
         """Write model.safetensors, card.json and features.txt into an existing, empty folder, flushed to the disk."""
         disk.save(self._contents, folder)
 
+    def use(self, choice: ModelChoice) -> None:
+        """Compute from now on in the precision that `choice` says."""
+        self._cuda_precision, self._settled = choice.cuda_precision, None
+
+    @property
+    def computed_in(self) -> Precision:
+        """Precision of the matrix products of what was encoded last; float32 where nothing was yet."""
+        return "bfloat16" if self._settled is not None and self._settled.low else "float32"
+
+    def _products(self, plan: Plan) -> Products:
+        """The precision of matrix products on a device of this plan, settled once."""
+        if self._settled is None:
+            self._settled = Products(None if plan.low and self._cuda_precision == "bfloat16" else False)
+        return self._settled
+
     def _rows(self, records: Records, rows: Sequence[int] | None) -> Rows:
         self._check_modality(records)
         n = len(records.samples)
@@ -236,6 +256,7 @@ def fit_encoder(
     """
     choice = choice or ModelChoice()
     encoder = _fit(records, rows, seed, epochs, device, include_silent, validation_groups, alignment, choice, progress)
+    encoder.use(choice)
     if inputs:
         contents = encoder._contents
         encoder._contents = replace(contents, card=replace(contents.card, inputs=dict(inputs)))
@@ -341,8 +362,13 @@ def load_encoder(
     DamagedError
         A file is missing, or a hash, a shape or a size does not match.
     """
-    contents = disk.load(folder, sha256)
     choice = choice or ModelChoice()
+    encoder = _of_kind(disk.load(folder, sha256), device, choice)
+    encoder.use(choice)
+    return encoder
+
+
+def _of_kind(contents: disk.Contents, device: str, choice: ModelChoice) -> Encoder:
     if contents.card.architecture.get("kind") == "sentence":
         from molsig.encoders.sentence import SentenceEncoder
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from molsig.encoders.encoder import Encoder
 from molsig.errors import DamagedError
+from molsig.streaming import plan_of, stream
 from molsig.types import DIM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from molsig.encoders.encoder import Rows
@@ -38,23 +42,25 @@ class NetworkEncoder(Encoder):
     def _vectors(self, records: Records, rows: Rows, progress: Progress) -> NDArray[np.float32]:
         vectors = np.empty((len(rows), DIM), dtype=np.float32)
         few = len(rows) <= FEW and self._device in {"auto", "cpu"}
-        for batch in self._batches(records, len(rows)):
-            inputs = self._inputs(records, rows[batch])
-            means = self._try_few(inputs) if few else None
-            vectors[batch] = self._embed(inputs) if means is None else means
+        batches = list(self._batches(records, len(rows)))
+        inputs = (self._inputs(records, rows[batch]) for batch in batches)
+        found = map(self._try_few, inputs) if few else self._embedded(inputs)
+        for batch, means in zip(batches, found, strict=True):
+            vectors[batch] = means
             vectors[batch] *= self._contents.tensors["output.scale"]
             progress(f"encode {self.modality}", batch.stop, len(rows))
         return vectors
 
     def _embed_few(self, inputs: NDArray[Any]) -> NDArray[np.float32] | None:
-        """What `_embed` gives, without torch; None where there is no such way."""
+        """What `_embedded` gives of one batch, without torch; None where there is no such way."""
         return None
 
-    def _try_few(self, inputs: NDArray[Any]) -> NDArray[np.float32] | None:
+    def _try_few(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         try:
-            return self._embed_few(inputs)
+            means = self._embed_few(inputs)
         except (KeyError, ValueError) as error:
             raise self._misfit(error) from None
+        return next(self._embedded(iter([inputs]))) if means is None else means
 
     def _misfit(self, error: Exception) -> DamagedError:
         return DamagedError(f"the weights of {self.space} do not fit its card: {error}")
@@ -64,13 +70,27 @@ class NetworkEncoder(Encoder):
         tensors = self._contents.tensors
         return {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
 
-    def _embed(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """Mean of q(z|x), (n, 768)."""
+    def _embedded(self, inputs: Iterator[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        """Vectors of each batch of inputs before their scale, (n, 768); on CUDA `inputs` are made by another thread."""
         import torch
 
-        from molsig.encoders.device import choose_device
+        network = self._network()
+        device = next(network.parameters()).device
+        plan = plan_of(device)
+        work = self._products(plan).of(partial(self._compute, network), self.space)
+        return stream(map(torch.from_numpy, inputs), work, device, plan.ahead)
 
+    def _compute(self, network: Any, inputs: Any) -> Any:
+        """What `network` makes of a batch, a tensor on its device: the mean of q(z|x)."""
+        return network.embed(inputs)
+
+    def _network(self) -> Any:
+        """The network with its weights, on its device."""
         if self._running is None:
+            import torch
+
+            from molsig.encoders.device import choose_device
+
             # Without storage, so that no weights are drawn from the user's random state only to be replaced.
             with torch.device("meta"):
                 network = self._build()
@@ -80,7 +100,4 @@ class NetworkEncoder(Encoder):
             except RuntimeError as error:
                 raise self._misfit(error) from None
             self._running = network.eval().to(choose_device(self._device))
-        device = next(self._running.parameters()).device
-        with torch.inference_mode():
-            means: NDArray[np.float32] = self._running.embed(torch.from_numpy(inputs).to(device)).cpu().numpy()
-        return means
+        return self._running

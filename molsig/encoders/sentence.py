@@ -27,6 +27,7 @@ from molsig.encoders.pretrained import compare_files
 from molsig.encoders.sentence_model import find_sentence_model, load_pipeline
 from molsig.errors import DamagedError, InputError, UsageError
 from molsig.geometry import isometry
+from molsig.streaming import CHECKED, plan_of, stream, to_device
 from molsig.types import DIM, TextSet
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.encoders.choice import ModelChoice
+    from molsig.encoders.choice import ModelChoice, Precision
     from molsig.encoders.encoder import Rows
     from molsig.types import ContractReport, Progress, Records
 
@@ -77,6 +78,10 @@ class SentenceEncoder(Encoder):
                 f"{masking.VERSION}. Use the molsig it was made with ({self.card.molsig_version}), or encode anew"
             )
         self._given = choice.text_model
+
+    @property
+    def computed_in(self) -> Precision:
+        return "bfloat16" if self._precision == "bfloat16" else super().computed_in
 
     def contract(self, records: Records) -> ContractReport:
         texts = self._texts(records)
@@ -129,28 +134,58 @@ class SentenceEncoder(Encoder):
 
     def _encode_unique(self, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
         """Vectors of texts that all differ, in their order; longest first, so that a lack of memory shows at once."""
-        import torch
-
         pipeline = self._pipeline()
-        device = pipeline.device.type
         lengths = np.array([min(len(ids), self._max_tokens) for ids in _tokens(pipeline, texts)])
         order = np.argsort(-lengths, kind="stable")
+        batches: list[Rows] = []
+        room, start = TOKENS["cpu" if pipeline.device.type == "cpu" else "other"], 0
+        while start < len(order):
+            batches.append(order[start : start + max(1, room // int(lengths[order[start]]))])
+            start += len(batches[-1])
+        some = ([texts[row] for row in rows] for rows in batches)
+        sample = [texts[row] for row in order[:: -(-len(order) // CHECKED)]]
+        ahead = plan_of(pipeline.device).ahead
+        # A model that asks for a prompt before each text leaves its pooling to know of it.
+        streamed = ahead > 0 and pipeline.default_prompt_name is None
+        computed = self._streamed(some, sample, ahead) if streamed else map(self._one_by_one, some)
         found = np.empty((len(texts), self._dimensions), dtype=np.float32)
         done = 0
-        while done < len(order):
-            size = max(1, TOKENS["cpu" if device == "cpu" else "other"] // int(lengths[order[done]]))
-            rows = order[done : done + size]
-            low = torch.autocast(device, dtype=torch.bfloat16) if self._precision == "bfloat16" else nullcontext()
-            with low:
-                found[rows] = pipeline.encode(
-                    [texts[row] for row in rows],
-                    batch_size=len(rows),
-                    show_progress_bar=False,
-                    convert_to_numpy=True,
-                )
+        for rows, vectors in zip(batches, computed, strict=True):
+            found[rows] = vectors
             done += len(rows)
             progress(f"encode {self.modality}", done, len(order))
         return self._lift(found)
+
+    def _one_by_one(self, texts: list[str]) -> NDArray[np.float32]:
+        """What the library itself does with a batch of texts."""
+        import torch
+
+        pipeline = self._pipeline()
+        low = self._precision == "bfloat16"
+        with torch.autocast(pipeline.device.type, dtype=torch.bfloat16) if low else nullcontext():
+            found: NDArray[np.float32] = pipeline.encode(
+                texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True
+            )
+        return found
+
+    def _streamed(self, texts: Iterator[list[str]], sample: list[str], ahead: int) -> Iterator[NDArray[np.float32]]:
+        """The same, batch for batch, the next one cut into word pieces while this one is computed.
+
+        `sample` are texts of all lengths, on which is seen whether bfloat16 will do.
+        """
+        pipeline = self._pipeline()
+        # Of old called `tokenize`.
+        pieces = getattr(pipeline, "preprocess", None) or pipeline.tokenize
+        products = self._products(plan_of(pipeline.device))
+        if self._precision == "bfloat16":
+            products.low = True
+
+        def work(features: Any) -> Any:
+            return pipeline(features)["sentence_embedding"]
+
+        if products.low is None:
+            products.settle(work, to_device(pieces(sample), pipeline.device), self.space)
+        return stream(map(pieces, texts), products.of(work, self.space), pipeline.device, ahead)
 
     def _lift(self, found: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring vectors to length 1 and, isometrically, to 768 dimensions."""

@@ -39,6 +39,8 @@ from molsig.geometry import isometry
 from molsig.types import DIM, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from molsig.encoders.disk import Contents
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
-_BATCH_PIXELS = 16 * 224 * 224
+_BATCH_PIXELS = {"cuda": 64 * 224 * 224, "other": 16 * 224 * 224}
 """Pixels that go through a model at once; a large transformer needs some 100 MB a tile besides its weights."""
 
 
@@ -58,6 +60,7 @@ class TimmEncoder(TileEncoder):
     def __init__(self, contents: Contents, device: str = "auto", choice: ModelChoice | None = None) -> None:
         super().__init__(contents, device)
         self._choice = choice or ModelChoice()
+        self.use(self._choice)
         said = self.card.architecture["preprocessing"]
         self._how = Preprocessing(**{**said, "mean": tuple(said["mean"]), "std": tuple(said["std"])})
 
@@ -99,23 +102,21 @@ class TimmEncoder(TileEncoder):
             self._running = network.to(choose_device(self._device))
         return self._running
 
-    def _raw(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The model's own vectors, (n, dims)."""
+    def _compute(self, network: Any, inputs: Any) -> Any:
         import torch
 
-        network = self._network()
-        device = str(next(network.parameters()).device)
-        step = max(1, _BATCH_PIXELS // self._how.crop**2)
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(pixels), step):
-                vectors = network(prepare(pixels[start : start + step], self._how, device))
-                parts.append(vectors.float().cpu().numpy())
-        out: NDArray[np.float32] = np.concatenate(parts)
-        return out
+        step = max(1, _BATCH_PIXELS["cuda" if inputs.is_cuda else "other"] // self._how.crop**2)
+        device = str(inputs.device)
+        parts = (prepare(inputs[start : start + step], self._how, device) for start in range(0, len(inputs), step))
+        return torch.cat([network(part).float() for part in parts])
 
-    def _embed(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
-        return lower(self._raw(inputs), self._contents.tensors, self.card.hyperparameters["truncate"])
+    def _raw(self, pixels: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        """The model's own vectors of batches of tiles, (n, dims)."""
+        return super()._embedded(pixels)
+
+    def _embedded(self, inputs: Iterator[NDArray[Any]]) -> Iterator[NDArray[np.float32]]:
+        truncate = self.card.hyperparameters["truncate"]
+        return (lower(raw, self._contents.tensors, truncate) for raw in self._raw(inputs))
 
 
 def fit_timm(tiles: TileSet, choice: ModelChoice, seed: int, device: str, progress: Progress = silent) -> TimmEncoder:
@@ -141,10 +142,10 @@ def fit_timm(tiles: TileSet, choice: ModelChoice, seed: int, device: str, progre
     first = TimmEncoder(disk.Contents(card, {}, {}), device, replace(choice, tile_weights=weights))
     pca = choice.truncate == "pca" and dims > DIM
     rows = choose_tiles(tiles, MOST_TILES if pca else MOST_SCALE_TILES, seed)
-    parts = []
-    for start in range(0, len(rows), 64):
-        parts.append(first._raw(tiles.pixels(rows[start : start + 64].tolist())))
-        progress(f"put {model.name} to use", min(start + 64, len(rows)), len(rows))
+    parts: list[NDArray[np.float32]] = []
+    for part in first._raw(tiles.pixels(rows[start : start + 64].tolist()) for start in range(0, len(rows), 64)):
+        parts.append(part)
+        progress(f"put {model.name} to use", min(64 * len(parts), len(rows)), len(rows))
     raw = np.concatenate(parts)
     if not np.isfinite(raw).all() or not raw.any():
         raise InputError(

@@ -175,12 +175,12 @@ def fill(network: Any, tensors: Mapping[str, torch.Tensor], architecture: str, o
     return network.eval().requires_grad_(False)
 
 
-def prepare(pixels: NDArray[np.uint8], how: Preprocessing, device: str) -> torch.Tensor:
+def prepare(pixels: NDArray[np.uint8] | torch.Tensor, how: Preprocessing, device: str) -> torch.Tensor:
     """Tiles, uint8 (n, edge, edge, 3), as the input of a model, float32 (n, 3, crop, crop)."""
     import torch
     from torch.nn import functional
 
-    x = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float()
+    x = torch.as_tensor(pixels, device=device).permute(0, 3, 1, 2).float()
     if x.shape[-1] != how.resize:
         x = functional.interpolate(x, size=(how.resize, how.resize), mode=how.interpolation, antialias=True)
         x = x.clamp(0, 255)

@@ -295,7 +295,7 @@ def test_longer_vectors_come_down(weights: dict[str, Path], pixels: np.ndarray, 
         how: fit_encoder(few, device="cpu", choice=choice(weights, "tf_efficientnet_lite0", how))
         for how in ("last", "first", "pca")
     }
-    raw = found["last"]._raw(few.pixels(range(8)))  # type: ignore[attr-defined]
+    (raw,) = found["last"]._raw(iter([few.pixels(range(8))]))  # type: ignore[attr-defined]
     assert raw.shape == (8, 1280)
     vectors = {how: one.encode(few).vectors for how, one in found.items()}
     for how, part in (("last", raw[:, 512:]), ("first", raw[:, :768])):
