@@ -31,7 +31,7 @@ import torch
 from benchmarks.gpu_device import LARGE, SMALL, best_of, measure_device, measure_overlap
 from benchmarks.gpu_encoders import encoders
 from molsig.index.device_rows import DeviceRows
-from molsig.index.scoring import best_rows, directions, divided, score, score_pairs
+from molsig.index.scoring import directions, score_pairs
 from molsig.index.torch_search import propose
 from molsig.types import DIM
 
@@ -88,7 +88,8 @@ def exact(x: NDArray[np.float32], asked: NDArray[np.float64]) -> list[NDArray[np
     found = []
     for direction, parts in zip(asked, kept, strict=True):
         places = np.concatenate(parts)
-        found.append(places[np.lexsort((places, -score(direction, x[places])))[:K]])
+        scores = score_pairs(direction[None], np.zeros(len(places), np.int64), x, places)
+        found.append(places[np.lexsort((places, -scores))[:K]])
     return found
 
 
@@ -98,7 +99,6 @@ def measure_search(device: torch.device, sizes: Sizes, speeds: Device, memory: i
         x = vectors(rows, 2)
         asked = directions(vectors(max(sizes.queries), 3))
         truth = exact(x, asked[:CHECKED])
-        patients = np.arange(rows, dtype=np.int32)
         there = DeviceRows(x, str(device), "float16")
         for queries, held in [*((one, True) for one in sizes.queries), (max(sizes.queries), False)]:
             some = asked[:queries]
@@ -107,10 +107,11 @@ def measure_search(device: torch.device, sizes: Sizes, speeds: Device, memory: i
                 search = partial(propose, x, some, K, device=str(device), dtype="float16", memory=memory)
             seconds, found = best_of(sizes.rounds, device, search), search()
             final = score_pairs(some, found.queries, x, found.positions)
-            parts = divided(queries, found.queries, found.positions, final)
+            order = np.lexsort((found.positions, -final, found.queries))
+            starts = np.searchsorted(found.queries[order], np.arange(queries))
             same = [
-                best_rows(part, patients, K).positions.tolist() == one.tolist()
-                for part, one in zip(parts[:CHECKED], truth, strict=False)
+                found.positions[order[start : start + K]].tolist() == one.tolist()
+                for start, one in zip(starts.tolist(), truth, strict=False)
             ]
             reading = 2 * x.size / (speeds.copy_gb_s * 1e9)
             products = 2 * x.size * queries / (speeds.bfloat16_tflops * 1e12)

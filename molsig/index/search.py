@@ -22,7 +22,7 @@ from molsig.index.hits import Ranked
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
-from molsig.index.scoring import Found, directions
+from molsig.index.scoring import Found, directions, score_pairs
 from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.vectors import StaleViewError
 from molsig.index.view import load_view
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from molsig.index.device_rows import DeviceRows
     from molsig.index.generations import Standing
     from molsig.index.hits import RowHit
     from molsig.index.store import Store
@@ -43,6 +44,11 @@ METHODS = ("auto", "exact", "index")
 
 EXACT_ROWS = 2_000
 """Up to this many rows in play are searched exactly: below, proposing rows takes as long as scoring them all."""
+
+DEVICE_QUERIES = 64
+"""From so many queries on an exact search runs on the device, where there is one."""
+
+TAKEN_ROWS = 16_384
 
 LEAST_RECALL = 0.99
 """An index measured below this is not used unless it is asked for."""
@@ -111,6 +117,7 @@ class _Held:
     view: SpaceView
     problem: str | None
     placed: Placed | None = None
+    on_device: DeviceRows | None = None
 
 
 class Searcher:
@@ -123,11 +130,14 @@ class Searcher:
     memory
         Bytes of vectors it may hold per space that lie in no index; a longer space is read in parts by every exact
         search.
+    device
+        A torch device that exact searches of many queries run on, such as ``cuda``; see `torch_search`.
     """
 
-    def __init__(self, store: Store, *, memory: int = MEMORY) -> None:
+    def __init__(self, store: Store, *, memory: int = MEMORY, device: str | None = None) -> None:
         self._store = store
         self._memory = memory
+        self._device = device
         self._lock = threading.RLock()
         self._spaces: dict[str, _Held] = {}
         self._manifests: dict[str, str] = {}
@@ -202,7 +212,11 @@ class Searcher:
                     notes += (
                         f"{left} of {len(wanted)} queries searched exactly: the index has few kept rows near them",
                     )
-        if not parts:
+        reason = plan.reason
+        if not parts and self._on_device(view, play, wanted):
+            parts.append(self._exact_there(held, wanted, k))
+            reason += f", on {self._device}"
+        elif not parts:
             parts.append(search_exact(view, play.rows, wanted, k))
         if view.vectors.damage and not any(view.vectors.damage in note for note in notes):
             notes += self._give_up(held, view.vectors.damage)
@@ -210,13 +224,36 @@ class Searcher:
         return SearchResult(
             ranked=Ranked.of(view, len(wanted), found, k),
             method="exact" if used is None else used.method,
-            reason=plan.reason,
+            reason=reason,
             recall=1.0 if used is None else used.recall,
             rows=rows,
             candidates=rows if left else _most(found),
             snapshot=view.standing.snapshot,
             notes=notes,
         )
+
+    def _on_device(self, view: SpaceView, play: InPlay, wanted: NDArray[np.float64]) -> bool:
+        return self._device is not None and len(wanted) >= DEVICE_QUERIES and play.rows is None and view.one_each
+
+    def _exact_there(self, held: _Held, wanted: NDArray[np.float64], k: int) -> Found:
+        """Exact search over all rows on the device, which then holds them."""
+        from molsig.index.device_rows import DeviceRows
+        from molsig.index.torch_search import propose
+
+        view = held.view
+        assert self._device is not None
+        with self._lock:
+            if held.on_device is None:
+                held.on_device = DeviceRows(
+                    lambda: (vectors for _, vectors, _ in view.vectors.blocks(None)), self._device
+                )
+        found = propose(held.on_device, wanted, k)
+        scores = np.empty(len(found.positions), np.float32)
+        for start in range(0, len(scores), TAKEN_ROWS):
+            some = slice(start, start + TAKEN_ROWS)
+            rows, places = np.unique(found.positions[some], return_inverse=True)
+            scores[some] = score_pairs(wanted, found.queries[some], view.vectors.take(rows), places)
+        return Found(found.queries, found.positions, scores)
 
     def _plan(self, held: _Held, rows: int, method: str) -> _Plan:
         if method == "exact":

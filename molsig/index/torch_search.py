@@ -14,7 +14,6 @@ The refined scores are off by less than `scoring.SLACK`; the final ones are thos
 
     found = propose(vectors, directions, k, device="cuda")
     scores = score_pairs(directions, found.queries, vectors, found.positions)
-    parts = divided(len(directions), found.queries, found.positions, scores)
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Reference:
     >>> ref.query("TCGA-OR-A5J1", vote="cancer_type").to_pandas()     # doctest: +SKIP
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, device: str | None = None) -> None:
         from molsig.index.remembered import remembered
         from molsig.index.search import Searcher
         from molsig.reference.encoder_shelf import EncoderShelf
@@ -47,7 +47,7 @@ class Reference:
         from molsig.retrieval.shelf import Shelf
 
         self._store = remembered(store)
-        self._searcher = Searcher(self._store)
+        self._searcher = Searcher(self._store, device=device)
         self._shelf = Shelf(store.path)
         self._encoders = EncoderShelf()
         self._memory = PatientMemory(self._store, self._searcher)
@@ -60,14 +60,17 @@ class Reference:
         return cls(Store.create(Path(path)))
 
     @classmethod
-    def open(cls, path: str | Path) -> Reference:
-        """Open a reference. `UsageError` if there is none, `DamagedError` if it is not one or is too new."""
+    def open(cls, path: str | Path, *, device: str | None = None) -> Reference:
+        """Open a reference. `UsageError` if there is none, `DamagedError` if it is not one or is too new.
+
+        With a torch `device` (``cuda``) exact searches of many vectors run there; the answers are the same.
+        """
         from molsig.index.store import Store
 
         place = Path(path)
         if not place.exists():
             raise UsageError(f"there is no reference at {place}; `molsig ingest {place} --rna FILE` makes one")
-        return cls(Store.open(place))
+        return cls(Store.open(place), device=device)
 
     @classmethod
     def ingest_into(

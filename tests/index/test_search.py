@@ -166,6 +166,24 @@ def test_many_queries_and_parts_give_the_answers_of_one(large, monkeypatch: pyte
         assert all(ours[hit.patient] == hit for hit in exact_hits if hit.patient in ours), "one row, one score"
 
 
+def test_a_device_gives_the_same_answers(store: Store, encoded) -> None:
+    """Here the device is the processor: on CUDA the same code runs, see docs/gpu.md."""
+    random = np.random.default_rng(4)
+    vectors = random.integers(-2, 3, (700, DIM)).astype(np.float32)
+    vectors[100:160] = vectors[0]
+    with store.writer("test") as writer:
+        writer.commit([encoded([f"P{n:03d}" for n in range(700)], vectors=vectors)])
+        writer.build_indexes()
+        writer.commit([encoded([f"Q{n:03d}" for n in range(20)], seed=3)])
+    queries = np.concatenate([vectors[:60], random.standard_normal((60, DIM)).astype(np.float32)])
+    plain = Searcher(store).search("rna-test", queries, 8, method="exact")
+    there = Searcher(store, device="cpu")
+    found = there.search("rna-test", queries, 8, method="exact")
+    assert found.hits == plain.hits
+    assert (plain.reason, found.reason) == ("asked for", "asked for, on cpu")
+    assert there.search("rna-test", queries[:3], 8, method="exact").reason == "asked for"
+
+
 def test_a_space_without_an_index_is_read_whole_after_a_few_filtered_queries(
     large, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

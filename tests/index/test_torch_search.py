@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from molsig.errors import InputError, UsageError
 from molsig.index.device_rows import DeviceRows
-from molsig.index.scoring import SLACK, best_rows, directions, divided, score, score_pairs
+from molsig.index.scoring import SLACK, directions, score_pairs
 from molsig.index.torch_search import MEMORY, Proposal, propose
 from molsig.types import DIM
 
@@ -68,17 +68,18 @@ def check(found: Proposal, x: np.ndarray, queries: np.ndarray, k: int) -> None:
     assert (np.diff(pairs) > 0).all()
     final = score_pairs(queries, found.queries, x, found.positions)
     assert np.abs(found.scores - final).max(initial=0) < SLACK / 10
-    parts = divided(len(queries), found.queries, found.positions, final)
-    patients = np.arange(len(x), dtype=np.int32)
-    for query, part in zip(queries, parts, strict=True):
-        exact = score(query, x)
-        order = np.lexsort((patients, -exact))[:k]
-        best = best_rows(part, patients, k)
-        assert best.positions.tolist() == order.tolist()
-        assert best.scores.tobytes() == exact[order].tobytes()
+    everywhere = np.arange(len(x))
+    for number, query in enumerate(queries):
+        own = found.queries == number
+        positions, scores = found.positions[own], final[own]
+        exact = score_pairs(query[None], np.zeros(len(x), np.int64), x, everywhere)
+        order = np.lexsort((everywhere, -exact))[:k]
+        best = np.lexsort((positions, -scores))[:k]
+        assert positions[best].tolist() == order.tolist()
+        assert scores[best].tobytes() == exact[order].tobytes()
         # All that is within the slack of the last, and nothing that is far from it.
-        assert np.isin(np.flatnonzero(exact >= exact[order[-1]] - SLACK / 2), part.positions).all()
-        assert part.scores.min() >= exact[order[-1]] - 3 * SLACK
+        assert np.isin(np.flatnonzero(exact >= exact[order[-1]] - SLACK / 2), positions).all()
+        assert scores.min() >= exact[order[-1]] - 3 * SLACK
 
 
 @pytest.mark.parametrize("device", DEVICES)
