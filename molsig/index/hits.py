@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,7 +71,7 @@ class Ranked:
         order = order[kept]
         return cls(view, count, queries[kept], ranks[kept], positions[order], scores[order])
 
-    @property
+    @cached_property
     def codes(self) -> NDArray[np.int64]:
         """Of each hit the position of its patient among the view's, int64 (m,)."""
         return self.view.codes[self.positions].astype(np.int64)
@@ -83,20 +84,22 @@ class Ranked:
         # A view's rows are in one chunk, whose own `take` costs a fraction of the table's.
         return {name: self.view.rows[name].chunk(0).take(places).to_pylist() for name in columns}
 
-    def by_query(self) -> list[tuple[list[str], list[float]]]:
-        """Patients and scores of each query, best first."""
-        names = self.view.patients.take(integers_to_arrow(self.codes)).to_pylist()
-        scores = self.scores.tolist()
-        bounds = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
-        return [(names[a:b], scores[a:b]) for a, b in itertools.pairwise(bounds)]
+    def patients(self, begin: int, end: int) -> list[str]:
+        """The patients of hits `begin` to `end`."""
+        names: list[str] = self.view.patients.take(integers_to_arrow(self.codes[begin:end])).to_pylist()
+        return names
+
+    def ends(self) -> list[int]:
+        """Where the hits of each query begin, and the end of all."""
+        found: list[int] = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
+        return found
 
     def hits(self) -> tuple[tuple[RowHit, ...], ...]:
         """As objects, for each query."""
         told = self.told(("patient", "sample", "item")).values()
         columns = (*told, self.scores.tolist(), self.view.ids[self.positions].tolist())
         made = [RowHit(*row) for row in zip(*columns, strict=True)]
-        bounds = np.searchsorted(self.queries, np.arange(self.count + 1)).tolist()
-        return tuple(tuple(made[a:b]) for a, b in itertools.pairwise(bounds))
+        return tuple(tuple(made[a:b]) for a, b in itertools.pairwise(self.ends()))
 
     def table(self) -> pa.Table:
         """As (query, rank, patient, sample, item, score, id)."""

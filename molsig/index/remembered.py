@@ -7,7 +7,7 @@ database's file is the one it was read from, so a commit by any process is seen 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +34,9 @@ HELD_CELLS = 10_000_000
 """Patients times columns up to which the patient columns are held (some hundred megabytes); longer ones are read for
 the patients that are asked for."""
 
+
+LISTED_CELLS = 1_000_000
+"""Of these at most Python's own objects are made once (some tens of megabytes), which answers a few patients sooner."""
 
 HELD_CONDITIONS = 8
 """Conditions whose patients are held."""
@@ -100,6 +103,19 @@ class RememberedStore(Store):
         row_of = self._row_of(held)
         rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
         return _taken(held, columns, pa.array(patients, pa.string()), rows)
+
+    def records(self, patients: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """As `Store.records`."""
+        held = self._once("attributes", self._all_attributes)
+        if held is None or held.num_rows * held.num_columns > LISTED_CELLS:
+            return super().records(patients)
+        names = held.column_names[1:]
+        lists: list[list[Any]] = self._once("lists", lambda: [held[name].to_pylist() for name in names])
+        rows = [self._row_of(held).get(patient) for patient in patients]
+        return {
+            patient: dict(zip(names, [None if row is None else one[row] for one in lists], strict=True))
+            for patient, row in zip(patients, rows, strict=True)
+        }
 
     def attributes_of(
         self, patients: pa.Array, places: NDArray[np.int64], columns: Sequence[str] | None = None

@@ -152,6 +152,7 @@ class Searcher:
         exclude: Collection[str] = (),
         kinds: Collection[str] | None = None,
         method: str = "auto",
+        rough: bool = False,
     ) -> SearchResult:
         """Find for each query the `k` nearest patients by cosine, each through their best row.
 
@@ -167,6 +168,8 @@ class Searcher:
             Kinds of specimen allowed; all by default. The sum space has no kinds and ignores them.
         method
             ``auto`` plans; ``exact`` and ``index`` insist, though without an index that serves the search is exact.
+        rough
+            Whether some of the last of many neighbours may be missed: candidates that are scored by other means.
 
         Raises
         ------
@@ -184,13 +187,15 @@ class Searcher:
             held = self._current(space)
             play = held.view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
-                return self._search(held, wanted, k, play, method)
+                return self._search(held, wanted, k, play, method, rough=rough)
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
                 with self._lock:
                     self._spaces.pop(space, None)
 
-    def _search(self, held: _Held, wanted: NDArray[np.float64], k: int, play: InPlay, method: str) -> SearchResult:
+    def _search(
+        self, held: _Held, wanted: NDArray[np.float64], k: int, play: InPlay, method: str, *, rough: bool
+    ) -> SearchResult:
         view = held.view
         rows = len(view.ids) if play.rows is None else len(play.rows)
         plan = self._plan(held, rows, method)
@@ -199,7 +204,7 @@ class Searcher:
         notes, used = plan.notes, None
         if plan.placed is not None:
             try:
-                found, short = search_structure(plan.placed, wanted, k, play.mask)
+                found, short = search_structure(plan.placed, wanted, k, play.mask, rough=rough)
             except DamagedError as error:
                 notes += self._give_up(held, error)
             else:

@@ -280,6 +280,10 @@ class Store:
         with self.reading() as connection:
             return attributes.read_for(connection, patients, columns)
 
+    def records(self, patients: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return all columns of some patients, as a dictionary of each; None where nothing is known."""
+        return {row.pop("patient"): row for row in self.attributes(patients).to_pylist()}
+
     def attributes_of(
         self, patients: pa.Array, places: NDArray[np.int64], columns: Sequence[str] | None = None
     ) -> pa.Table:

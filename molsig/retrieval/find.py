@@ -118,13 +118,9 @@ def find(
     # One look at the store for all answers: their hits' columns and vectors.
     patients = sorted({hit.patient for one in found.values() for hit in one.hits})
     numeric = [column for column in columns if known[column] in ("integer", "number")]
-    voters = {
-        patient
-        for one in found.values()
-        for patient in (one.fused.alike if one.fused is not None else ()) + tuple(hit.patient for hit in one.hits)
-    }
+    voters = {patient for one in found.values() for patient in one.voters()} if numeric else set()
     numbers = {row["patient"]: row for row in store.attributes(sorted(voters), numeric).to_pylist()} if numeric else {}
-    attributes = {row.pop("patient"): row for row in store.attributes(patients).to_pylist()}
+    attributes = store.records(patients)
     spaces = sorted({space for query in queries for space in query.spaces.values()})
     neighbours = Neighbours(store, searcher, spaces, patients)
     asked = _Asked(columns, numeric, learned, error, attributes, numbers, neighbours)
@@ -156,6 +152,11 @@ class _Found:
     @classmethod
     def of(cls, fused: Fused, fusion: str, kinds: tuple[str, ...] | None) -> _Found:
         return cls(fused.hits, fused.results, fused.candidates, fusion, kinds, fused)
+
+    def voters(self) -> tuple[str, ...]:
+        """Who may vote on numbers."""
+        hits = tuple(hit.patient for hit in self.hits)
+        return hits if self.fused is None else self.fused.alike() + hits
 
     def plan(self) -> Plan:
         """How it was searched: of several searches the least sure one."""
@@ -209,7 +210,7 @@ def _call(column: str, hits: Sequence[Hit], fused: Fused | None, asked: _Asked) 
     learned = asked.learned if fused is not None else None
     by_evidence = learned is not None and learned.evidence is not None and column == learned.label
     if column in asked.numeric and not by_evidence:
-        alike = [hit.patient for hit in hits] if fused is None else fused.alike
+        alike = [hit.patient for hit in hits] if fused is None else fused.alike()
         values = [one for patient in alike if isinstance(one := asked.numbers[patient].get(column), int | float)]
         return number_call(column, values, None if learned is None else learned.numbers.get(column), asked.error)
     call = vote(column, hits, {hit.patient: hit.attributes.get(column) for hit in hits})

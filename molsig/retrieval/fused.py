@@ -22,12 +22,14 @@ from molsig.retrieval.patient_vectors import PatientVectors
 from molsig.types import DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from molsig.index.hits import Ranked
     from molsig.index.search import Searcher, SearchResult
     from molsig.index.store import Store
+    from molsig.index.view import SpaceView
     from molsig.retrieval.evidence import EvidenceModel
     from molsig.retrieval.learned import Learned
     from molsig.retrieval.memory import Sayings
@@ -69,14 +71,14 @@ class Fused:
     present
         Which of the model's modalities the query has, (modalities,).
     alike
-        All candidates, nearest by the weighted fusion first: who votes on numbers.
+        Gives all candidates, nearest by the weighted fusion first: who votes on numbers.
     """
 
     hits: tuple[FusedHit, ...]
     posterior: Array | None
     strange: float | None
     present: NDArray[np.bool_]
-    alike: tuple[str, ...] = ()
+    alike: Callable[[], tuple[str, ...]] = tuple
     results: tuple[SearchResult, ...] = field(default=())
     candidates: int = 0
 
@@ -111,7 +113,7 @@ def fused_search(
     """
     model = learned.evidence if evidence else None
     asked = _vectors_of(queries, learned.spaces)
-    proposed: list[set[str]] = [set() for _ in queries]
+    proposed: list[list[tuple[SpaceView, NDArray[np.int64]]]] = [[] for _ in queries]
     results: list[list[SearchResult]] = [[] for _ in queries]
     near: dict[str, list[_Near]] = {m: [_NOBODY for _ in queries] for m in learned.spaces}
     spare = max(len(query.exclude) for query in queries)
@@ -120,28 +122,25 @@ def fused_search(
         if not len(rows):
             continue
         targets = asked.vectors[modality][rows]
-        free = searcher.search(space, targets, CANDIDATES + spare, kinds=kinds, method=method)
+        free = searcher.search(space, targets, CANDIDATES + spare, kinds=kinds, method=method, rough=True)
         bound = free
         if allowed is not None:
-            bound = searcher.search(space, targets, CANDIDATES + spare, patients=allowed, kinds=kinds, method=method)
-        unbound = free.ranked.by_query()
-        allowed_only = unbound if bound is free else bound.ranked.by_query()
+            bound = searcher.search(
+                space, targets, CANDIDATES + spare, patients=allowed, kinds=kinds, method=method, rough=True
+            )
+        ends, limits = free.ranked.ends(), bound.ranked.ends()
         for place, row in enumerate(rows.tolist()):
-            left_out = queries[row].exclude
-            near[modality][row] = _Near.of(*unbound[place], left_out)
-            proposed[row].update(allowed_only[place][0])
-            proposed[row].difference_update(left_out)
+            near[modality][row] = _Near(free.ranked, ends[place], ends[place + 1], queries[row].exclude)
+            codes = bound.ranked.codes[limits[place] : limits[place + 1]]
+            proposed[row].append((bound.ranked.view, codes))
             results[row].append(bound)
-    everyone = set().union(*proposed)
     memory = memory or PatientMemory(store, searcher)
-    sayings = memory.sayings(learned, everyone, evidence=evidence)
+    sayings, candidates = memory.sayings(learned, proposed, [query.exclude for query in queries], evidence=evidence)
     judged = None if model is None else _judged(store, model, asked, near, learned.label or "")
     directions = learned.weighted.fused(asked)
     found = []
     for row in range(len(queries)):
-        rows_of_them = (sayings.row_of.get(patient, -1) for patient in proposed[row])
-        own = np.sort(np.fromiter(rows_of_them, np.int64, len(proposed[row])))
-        own = own[np.searchsorted(own, 0) :]
+        own = candidates[row]
         hits, alike = _ranked(sayings, own, directions[row], None if judged is None else judged.of(row), k)
         if judged is None:
             found.append(Fused(hits, None, None, np.zeros(0, bool), alike, tuple(results[row]), len(own)))
@@ -152,24 +151,41 @@ def fused_search(
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Near:
-    """The patients nearest to a query in one modality, nearest first: as many as may vote; and their mean nearness."""
+    """The patients nearest to a query in one modality, nearest first: hits `begin` to `end`, some left out."""
 
-    patients: tuple[str, ...]
-    nearness: float
+    ranked: Ranked | None
+    begin: int
+    end: int
+    left_out: Sequence[str]
+    _read: dict[int, list[str]] = field(default_factory=dict, repr=False)
 
-    @classmethod
-    def of(cls, patients: Sequence[str], scores: Sequence[float], left_out: Sequence[str]) -> _Near:
-        """Of those found, some left out."""
-        kept = [place for place, patient in enumerate(patients) if patient not in left_out]
-        if not kept:
-            return _NOBODY
-        nearness = float(np.mean([scores[place] for place in kept[:STRANGE_AFTER]]))
-        return cls(tuple(patients[place] for place in kept), nearness)
+    def patients(self) -> Iterator[Sequence[str]]:
+        """Some after the other, as many at a time as may vote."""
+        for start in range(self.begin, self.end, NEIGHBOURS):
+            yield [patient for patient in self._names(start) if patient not in self.left_out]
+
+    def nearness(self) -> float:
+        """Mean cosine of the nearest; -1 where there is nobody."""
+        scores: list[float] = []
+        for start in range(self.begin, self.end, NEIGHBOURS):
+            names = self._names(start)
+            assert self.ranked is not None
+            own = self.ranked.scores[start : start + len(names)].tolist()
+            scores += [score for name, score in zip(names, own, strict=True) if name not in self.left_out]
+            if len(scores) >= STRANGE_AFTER:
+                break
+        return float(np.mean(scores[:STRANGE_AFTER])) if scores else -1.0
+
+    def _names(self, start: int) -> list[str]:
+        if start not in self._read:
+            assert self.ranked is not None
+            self._read[start] = self.ranked.patients(start, min(start + NEIGHBOURS, self.end))
+        return self._read[start]
 
 
-_NOBODY = _Near((), -1.0)
+_NOBODY = _Near(None, 0, 0, ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,15 +229,19 @@ class _Judged:
 
 def _ranked(
     stored: Sayings, own: NDArray[np.int64], direction: NDArray[np.float32], judged: _Judged | None, k: int
-) -> tuple[tuple[FusedHit, ...], tuple[str, ...]]:
+) -> tuple[tuple[FusedHit, ...], Callable[[], tuple[str, ...]]]:
     """The best `k` of the candidates of a query, rows `own`, and all of them, nearest by the weighted fusion first."""
     # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
     cosines = np.einsum("nd,d->n", stored.fused[own], direction).astype(np.float64)
-    names = [stored.patients[row] for row in own.tolist()]
-    nearest = np.argsort(-cosines, kind="stable").tolist()
-    alike = tuple(names[place] for place in nearest)
+    nearest = np.argsort(-cosines, kind="stable")
+
+    def alike() -> tuple[str, ...]:
+        return tuple(stored.patients[row] for row in own[nearest].tolist())
+
     if judged is None:
-        return tuple(FusedHit(names[place], float(cosines[place]), None, {}) for place in nearest[:k]), alike
+        best = nearest[:k]
+        pairs = zip(own[best].tolist(), cosines[best].tolist(), strict=True)
+        return tuple(FusedHit(stored.patients[row], cosine, None, {}) for row, cosine in pairs), alike
     same = (stored.posterior[own] * judged.posterior).sum(axis=1)
     scores = np.round(np.log(same + _LEAST) + WITHIN * cosines, _DIGITS)
     top = np.argsort(-scores, kind="stable")[:k]
@@ -231,7 +251,7 @@ def _ranked(
     shared = stored.present[:, own[top]] & judged.present
     hits = tuple(
         FusedHit(
-            names[row],
+            stored.patients[own[row]],
             float(scores[row]),
             round(float(same[row]), _DIGITS),
             {m: float(nats[i, place]) for i, m in enumerate(judged.modalities) if shared[i, place]},
@@ -267,12 +287,11 @@ def _judged(
     nearness: dict[str, Array] = {}
     for modality in model.compared:
         counts[modality] = np.zeros((n, len(model.classes)))
-        nearness[modality] = np.array([one.nearness for one in near[modality]])
+        nearness[modality] = np.array([one.nearness() for one in near[modality]])
         for row, one in enumerate(near[modality]):
             voters: list[int] = []
-            for first in range(0, len(one.patients), NEIGHBOURS):
-                told = store.column(label, one.patients[first : first + NEIGHBOURS])
-                voters += [number[str(value)] for value in told if str(value) in number]
+            for some in one.patients():
+                voters += [number[str(value)] for value in store.column(label, some) if str(value) in number]
                 if len(voters) >= NEIGHBOURS:
                     break
             np.add.at(counts[modality], (row, voters[:NEIGHBOURS]), 1)

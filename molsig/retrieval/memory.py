@@ -14,13 +14,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from molsig.index.arrays import integers_to_arrow
+from molsig.index.arrays import integers, integers_to_arrow
 from molsig.retrieval.patient_vectors import patients_with, some_patient_vectors, summed
 from molsig.types import DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -100,6 +102,8 @@ class _Held:
     learned: Learned
     views: Mapping[str, SpaceView]
     sayings: Sayings
+    rows_in: dict[int, NDArray[np.int64]]
+    """By view: the row of each of its patients, by code."""
 
 
 class PatientMemory:
@@ -121,25 +125,64 @@ class PatientMemory:
         self._held: _Held | None = None
         self._asked = 0
 
-    def sayings(self, learned: Learned, patients: Collection[str], *, evidence: bool = True) -> Sayings:
-        """What some patients say, or those and others; who has nothing of it is left out.
+    def sayings(
+        self,
+        learned: Learned,
+        proposed: Sequence[Sequence[tuple[SpaceView, NDArray[np.int64]]]],
+        left_out: Sequence[Sequence[str]],
+        *,
+        evidence: bool = True,
+    ) -> tuple[Sayings, list[NDArray[np.int64]]]:
+        """What patients say who were proposed for some queries, and others, perhaps.
 
         Parameters
         ----------
-        patients
-            Ids, each once.
+        proposed
+            For each query, patients as codes of views.
+        left_out
+            For each query, patients who are not meant.
         evidence
             Whether classes are asked for too, which `learned` then has evidence of.
+
+        Returns
+        -------
+        sayings, rows
+            For each query the rows of its patients, int64, ascending; who has nothing of it is left out.
         """
+        count = sum(len(codes) for some in proposed for _, codes in some)
         with self._lock:
             held = self._current(learned)
-            if held is None and patients and self._worth_holding(learned, patients):
+            if held is None and count and self._worth_holding(learned, count):
                 held = self._held = self._hold(learned)
-            self._asked += len(patients)
-        if held is not None:
-            return held.sayings
+            self._asked += count
+        if held is None:
+            sayings = self._read(learned, proposed, evidence=evidence)
+            rows_in = {id(view): _rows_of(sayings, view) for some in proposed for view, _ in some}
+        else:
+            sayings = held.sayings
+            rows_in = held.rows_in
+            for some in proposed:
+                for view, _ in some:
+                    if id(view) not in rows_in:
+                        rows_in[id(view)] = _rows_of(sayings, view)
+        found = []
+        for some, out in zip(proposed, left_out, strict=True):
+            parts = [rows_in[id(view)][codes] for view, codes in some]
+            rows = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+            absent = [-1, *(sayings.row_of.get(patient, -1) for patient in out)]
+            found.append(rows[~np.isin(rows, absent)])
+        return sayings, found
+
+    def _read(
+        self, learned: Learned, proposed: Sequence[Sequence[tuple[SpaceView, NDArray[np.int64]]]], *, evidence: bool
+    ) -> Sayings:
+        """Only what the patients say who were proposed."""
+        names: set[str] = set()
+        for some in proposed:
+            for view, codes in some:
+                names.update(view.patients.take(integers_to_arrow(np.unique(codes))).to_pylist())
         model = learned.evidence if evidence else None
-        return Sayings.of(learned, model, some_patient_vectors(self._store, sorted(patients), learned.spaces))
+        return Sayings.of(learned, model, some_patient_vectors(self._store, sorted(names), learned.spaces))
 
     def warm(self, learned: Learned) -> bool:
         """Hold what all patients say now; whether it fits."""
@@ -158,11 +201,11 @@ class PatientMemory:
         self._held, self._asked = None, 0
         return None
 
-    def _worth_holding(self, learned: Learned, patients: Collection[str]) -> bool:
+    def _worth_holding(self, learned: Learned, patients: int) -> bool:
         # The spaces of the query have just been searched, so their views are there.
         views = [view for space in learned.spaces.values() if (view := self._searcher.held(space)) is not None]
         stored = max((len(view.patients) for view in views), default=0)
-        often = self._asked * _SCATTERED > stored or 2 * len(patients) > stored
+        often = self._asked * _SCATTERED > stored or patients > stored
         return often and self._fits(learned)
 
     def _fits(self, learned: Learned) -> bool:
@@ -198,4 +241,11 @@ class PatientMemory:
             all_of_them.fused[at], all_of_them.posterior[at] = part.fused, part.posterior
             all_of_them.present[:, at], all_of_them.alone[:, at] = part.present, part.alone
             names += part.patients
-        return _Held(learned, views, replace(all_of_them, patients=tuple(names)))
+        sayings = replace(all_of_them, patients=tuple(names))
+        return _Held(learned, views, sayings, {id(view): _rows_of(sayings, view) for view in views.values()})
+
+
+def _rows_of(sayings: Sayings, view: SpaceView) -> NDArray[np.int64]:
+    """The row of each patient of a view, by code, int64; -1 for who says nothing."""
+    names = pa.array(sayings.patients, pa.string())
+    return integers(pc.index_in(view.patients, value_set=names).fill_null(-1))
