@@ -140,7 +140,7 @@ def search_structure(
     for first in range(0, len(directions), QUERIES_AT_A_TIME):
         some = directions[first : first + QUERIES_AT_A_TIME]
         with threads_for(len(some)):
-            served, short = _propose(placed, some, k, ROUGHLY if rough else FURTHER)
+            served, short = _propose(placed, some, k, rough=rough)
         left.append(short + first)
         if len(tail) and len(short) < len(some):
             newer = search_exact(view, tail, some, k)
@@ -151,7 +151,7 @@ def search_structure(
 
 
 def _propose(
-    placed: Placed, directions: NDArray[np.float64], k: int, further: int
+    placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool
 ) -> tuple[list[Found], NDArray[np.int64]]:
     """Return what was found for the directions with enough patients, and the numbers of the others."""
     view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
@@ -159,7 +159,7 @@ def _propose(
     selects = structure.method == "ivf-rabitq"
     # Some more patients than asked for: shortened vectors may have put the last of them in another order.
     enough = min(placed.patients, k + max(2, k // 4))
-    tuned = info.depth + further * max(0, k - K)
+    tuned = info.depth + (ROUGHLY if rough else FURTHER) * max(0, k - K)
     # As many rows as give that many patients, where they are spread evenly.
     each = min(placed.covered / placed.patients, 4)
     depth = int(max(tuned, 1.5 * enough * each) * (1 if selects else rows / placed.covered))
@@ -184,6 +184,7 @@ def _propose(
                     queries,
                     left[full],
                     k,
+                    rough=rough,
                 )
             )
             proposed, left = np.delete(proposed, full, axis=0), np.delete(left, full)
@@ -194,7 +195,8 @@ def _propose(
             for row, some in zip(left.tolist(), more, strict=True):
                 if some is not None:
                     one = some[None]
-                    done.append(_scored(placed, one, placed.positions(one), directions, queries, np.array([row]), k))
+                    where, number = placed.positions(one), np.array([row])
+                    done.append(_scored(placed, one, where, directions, queries, number, k, rough=rough))
             return done, left[[some is None for some in more]]
         depth *= 4
     return done, left
@@ -259,6 +261,8 @@ def _scored(
     queries: NDArray[np.float32],
     numbers: NDArray[np.int64],
     k: int,
+    *,
+    rough: bool,
 ) -> Found:
     """Score what was proposed to some queries, a row of `rows` each; what cannot be among the best is left out."""
     file = placed.generation.file
@@ -271,6 +275,8 @@ def _scored(
         fast /= file.short_lengths[rows]
         fast[~valid] = -np.inf
         places, columns = leaders_by_patient(fast, positions, placed.view, k)
+        if rough:
+            return Found(numbers[places], positions[places, columns], fast[places, columns])
     else:
         places, columns = np.nonzero(valid)
     chosen, asked = rows[places, columns], numbers[places]

@@ -169,7 +169,8 @@ class Searcher:
         method
             ``auto`` plans; ``exact`` and ``index`` insist, though without an index that serves the search is exact.
         rough
-            Whether some of the last of many neighbours may be missed: candidates that are scored by other means.
+            Whether some of the last of many neighbours may be missed and scores be those of float32: candidates that
+            are scored by other means.
 
         Raises
         ------

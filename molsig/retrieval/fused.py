@@ -9,6 +9,7 @@ left out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,12 +123,9 @@ def fused_search(
         if not len(rows):
             continue
         targets = asked.vectors[modality][rows]
-        free = searcher.search(space, targets, CANDIDATES + spare, kinds=kinds, method=method, rough=True)
-        bound = free
-        if allowed is not None:
-            bound = searcher.search(
-                space, targets, CANDIDATES + spare, patients=allowed, kinds=kinds, method=method, rough=True
-            )
+        search = partial(searcher.search, space, targets, CANDIDATES + spare, kinds=kinds, method=method, rough=True)
+        free = search()
+        bound = free if allowed is None else search(patients=allowed)
         ends, limits = free.ranked.ends(), bound.ranked.ends()
         for place, row in enumerate(rows.tolist()):
             near[modality][row] = _Near(free.ranked, ends[place], ends[place + 1], queries[row].exclude)
