@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.index.arrays import integers, integers_to_arrow
-from molsig.retrieval.patient_vectors import patients_with, some_patient_vectors, summed
+from molsig.retrieval.patient_vectors import patients_with, summed
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -179,8 +179,9 @@ class PatientMemory:
         for some in proposed:
             for view, codes in some:
                 names.update(view.patients.take(integers_to_arrow(np.unique(codes))).to_pylist())
-        model = learned.evidence if evidence else None
-        return Sayings.of(learned, model, some_patient_vectors(self._store, sorted(names), learned.spaces))
+        views = {space: self._searcher.view(space) for space in learned.spaces.values()}
+        vectors = _vectors_of(sorted(names), learned.spaces, views)
+        return Sayings.of(learned, learned.evidence if evidence else None, vectors)
 
     def warm(self, learned: Learned) -> bool:
         """Hold what all patients say now; whether it fits."""
@@ -229,18 +230,23 @@ class PatientMemory:
         names: list[str] = []
         for start in range(0, len(patients), _AT_A_TIME):
             some = patients[start : start + _AT_A_TIME]
-            found = {}
-            for modality, space in learned.spaces.items():
-                positions = views[space].positions_of(some)
-                rows = views[space].rows.take(integers_to_arrow(positions))
-                found[modality] = summed(some, rows, views[space].vectors.take(positions))
-            part = Sayings.of(learned, model, patients_with(some, found))
+            part = Sayings.of(learned, model, _vectors_of(some, learned.spaces, views))
             at = slice(len(names), len(names) + len(part.patients))
             all_of_them.fused[at], all_of_them.posterior[at] = part.fused, part.posterior
             all_of_them.present[:, at], all_of_them.alone[:, at] = part.present, part.alone
             names += part.patients
         sayings = replace(all_of_them, patients=tuple(names))
         return _Held(learned, views, sayings, {id(view): _rows_of(sayings, view) for view in views.values()})
+
+
+def _vectors_of(patients: Sequence[str], spaces: Mapping[str, str], views: Mapping[str, SpaceView]) -> PatientVectors:
+    """What patients have in some spaces, summed; who has nothing is left out."""
+    found = {}
+    for modality, space in spaces.items():
+        positions = views[space].positions_of(patients)
+        rows = views[space].rows.take(integers_to_arrow(positions))
+        found[modality] = summed(patients, rows, views[space].vectors.take(positions))
+    return patients_with(patients, found)
 
 
 def _rows_of(sayings: Sayings, view: SpaceView) -> NDArray[np.int64]:

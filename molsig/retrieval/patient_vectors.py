@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.errors import UsageError
-from molsig.index.arrays import booleans, integers, integers_to_arrow
+from molsig.index.arrays import booleans, integers
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -138,16 +138,6 @@ def load_patient_vectors(store: Store, modalities: Sequence[str] | None = None) 
         rows = store.rows(spaces[modality])
         _, block = store.vectors(spaces[modality])
         found[modality] = summed(patients, rows, block)
-    return patients_with(patients, found)
-
-
-def some_patient_vectors(store: Store, patients: Sequence[str], spaces: Mapping[str, str]) -> PatientVectors:
-    """The same of some patients, in some modalities and their spaces; patients without any of it are left out."""
-    rows, block = store.embeddings_of(patients)
-    found = {}
-    for modality, space in spaces.items():
-        chosen = np.flatnonzero(booleans(pc.equal(rows["space"], space)))
-        found[modality] = summed(patients, rows.take(integers_to_arrow(chosen)), block[chosen])
     return patients_with(patients, found)
 
 

@@ -17,7 +17,6 @@ from molsig.retrieval.patient_vectors import (
     drop_assays,
     load_patient_vectors,
     nearest_rows,
-    some_patient_vectors,
 )
 
 
@@ -71,13 +70,7 @@ def test_what_is_read_sums_to_the_stored_aggregates(built: Path) -> None:
     np.testing.assert_allclose(vectors.sums(), stored, atol=1e-6)
 
 
-def test_some_patients_are_the_same_as_of_all(built: Path) -> None:
+def test_an_unknown_modality_is_refused(built: Path) -> None:
     store = Store.open(built)
-    every = load_patient_vectors(store)
-    chosen = [5, 2, 9]
-    some = some_patient_vectors(store, [every.patients[i] for i in chosen], store.active_spaces())
-    assert some.patients == tuple(every.patients[i] for i in chosen)
-    for modality in every.modalities:
-        np.testing.assert_array_equal(some.vectors[modality], every.vectors[modality][chosen])
     with pytest.raises(UsageError, match="no protein vectors are stored; there are mirna, mutation, rna"):
         load_patient_vectors(store, ["protein"])
