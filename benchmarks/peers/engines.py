@@ -14,6 +14,8 @@ ENGINES = {
     "molsig-answers": "benchmarks.peers.with_molsig:MolsigAnswers",
     "faiss-flat": "benchmarks.peers.with_faiss:Flat",
     "faiss-hnsw-fp16": "benchmarks.peers.with_faiss:Hnsw",
+    "faiss-rabitq": "benchmarks.peers.with_faiss:FlatRabitq",
+    "faiss-ivf-rabitq": "benchmarks.peers.with_faiss:IvfRabitq",
     "hnswlib": "benchmarks.peers.with_hnswlib:Hnswlib",
     "usearch": "benchmarks.peers.with_usearch:Usearch",
     "scalable-vs": "benchmarks.peers.with_svs:Vamana",
@@ -25,7 +27,7 @@ ENGINES = {
 }
 """Name -> module and class; molsig twice, once with all answers in one table and once as the objects of `query`."""
 
-QUICK = ("molsig", "faiss-flat", "faiss-hnsw-fp16", "hnswlib", "usearch", "lancedb")
+QUICK = ("molsig", "faiss-flat", "faiss-ivf-rabitq", "faiss-hnsw-fp16", "hnswlib", "usearch", "lancedb")
 """Measured at sizes where the others would take their whole budget to build."""
 
 

@@ -1,4 +1,4 @@
-"""faiss as it is: bare arrays from a flat and from an HNSW index, filters by a bitmap selector."""
+"""faiss as it is: bare arrays from flat, HNSW and RaBitQ indexes, filters by a bitmap selector."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.peers.task import Task
+
+
+TRAINED_ON = 50_000
 
 
 class Flat(Basic):
@@ -98,3 +101,75 @@ class Hnsw(Flat):
         if bitmap is None:
             return faiss.SearchParametersHNSW(efSearch=self.ef)
         return faiss.SearchParametersHNSW(efSearch=self.ef, sel=self.selector(bitmap))
+
+
+class FlatRabitq(Flat):
+    """One-bit codes, all of them scanned, the best refined from fp16: what molsig does up to 20,000 rows."""
+
+    filters = False
+    knobs: Sequence[Any] = (2, 3, 4, 6, 9, 13, 20, 30, 50)
+
+    def build(self, task: Task, folder: Path) -> None:
+        """Train and add."""
+        import faiss
+
+        faiss.omp_set_num_threads(THREADS)
+        base = self.base(*task.base.shape)
+        fine = faiss.IndexScalarQuantizer(base.d, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexRefine(base, fine)
+        vectors = np.ascontiguousarray(task.base)
+        few = np.random.default_rng(0).choice(len(vectors), min(len(vectors), TRAINED_ON), replace=False)
+        index.train(vectors[np.sort(few)])
+        index.add(vectors)
+        faiss.write_index(index, str(folder / "index.faiss"))
+        np.save(folder / "draw.npy", task.columns["draw"].to_numpy())
+
+    def base(self, rows: int, dims: int) -> Any:
+        """The codes, empty."""
+        import faiss
+
+        return faiss.index_factory(dims, "RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+
+    def turn(self, knob: Any) -> None:
+        """Set how many times as many rows as asked for are refined."""
+        self.further = knob
+
+    def parameters(self, bitmap: NDArray[np.uint8] | None) -> Any:
+        """The depth."""
+        import faiss
+
+        return faiss.IndexRefineSearchParameters(k_factor=self.further)
+
+
+class IvfRabitq(FlatRabitq):
+    """The codes of the nearest cells: what molsig does beyond."""
+
+    filters = True
+    knobs: Sequence[Any] = tuple(
+        (cells, further) for cells in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256) for further in (4, 6, 10)
+    )
+
+    def base(self, rows: int, dims: int) -> Any:
+        """As many cells as molsig has."""
+        import faiss
+
+        from molsig.index.rabitq import cells_for
+
+        return faiss.index_factory(dims, f"IVF{cells_for(rows)},RaBitQfs", faiss.METRIC_INNER_PRODUCT)
+
+    def turn(self, knob: Any) -> None:
+        """Set cells, and how many times as many rows as asked for are refined."""
+        self.cells, self.further = knob
+
+    def parameters(self, bitmap: NDArray[np.uint8] | None) -> Any:
+        """Cells, depth, and the rows that may be found."""
+        import faiss
+
+        inner = faiss.IVFRaBitQSearchParameters()
+        inner.nprobe = self.cells
+        if bitmap is not None:
+            # Kept here too: faiss holds the selector by its address.
+            self._selector = self.selector(bitmap)
+            inner.sel = self._selector
+        self._inner = inner
+        return faiss.IndexRefineSearchParameters(k_factor=self.further, base_index_params=inner)

@@ -27,6 +27,11 @@ TRAIN_FLAT = 20_000
 _ITERATIONS = 10
 
 
+def cells_for(rows: int) -> int:
+    """Return a power of two near the root of the rows: finding the cells then costs about as much as scanning some."""
+    return int(2 ** max(0, round(math.log2(0.8 * math.sqrt(max(rows, 1))))))
+
+
 class FlatRabitq:
     """All codes are scanned: nothing to tune but how many rows are proposed."""
 
@@ -108,9 +113,7 @@ class IvfRabitq:
     def empty(cls, rows: int) -> IvfRabitq:
         """Return a structure without rows, with as many cells as `rows` make best use of."""
         module = faiss()
-        # A power of two near the root of the rows: finding the cells then costs about as much as scanning some.
-        cells = 2 ** max(0, round(math.log2(0.8 * math.sqrt(max(rows, 1)))))
-        metric = module.METRIC_INNER_PRODUCT
+        cells, metric = cells_for(rows), module.METRIC_INNER_PRODUCT
         return cls(module.IndexIVFRaBitQFastScan(module.IndexFlatIP(DIM), DIM, cells, metric, CODES_AT_ONCE, True, 1))
 
     @classmethod
