@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.index.arrays import distinct
 from molsig.index.exact import search_exact
 from molsig.index.scoring import Found, leaders, leaders_of_all, score_pairs
 from molsig.index.structure import K, inner_products, threads_for
@@ -90,7 +91,7 @@ class Placed:
         """Return which rows are in play, bool (rows,), to be written to."""
         return np.ones(self.covered, bool) if self.places is None else self.places >= 0
 
-    def rows_of(self, patients: NDArray[np.int32]) -> NDArray[np.int64]:
+    def rows_of(self, patients: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows in play of patients, given by their codes."""
         positions = self.view.positions_of_codes(patients)
         if self.places is None:
@@ -147,7 +148,7 @@ def search_structure(
             keep = ~np.isin(newer.queries, short)
             served.append(Found(newer.queries[keep], newer.positions[keep], newer.scores[keep]))
         parts += [Found(found.queries + first, found.positions, found.scores) if first else found for found in served]
-    return Found.joined(parts), np.concatenate(left)
+    return Found.joined(parts), np.concatenate([np.empty(0, np.int64), *left])
 
 
 def _propose(
@@ -213,18 +214,20 @@ def _further(
     view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
     kept = placed.mask()
     effort = structure.effort_for(info.effort, depth / info.depth * len(kept) / placed.covered, depth)
-    parts, patients = [], np.empty(0, np.int32)
+    parts, patients = [], np.empty(0, np.int64)
     for _ in range(ROUNDS):
         found = found[found >= 0]
-        fresh = np.setdiff1d(view.codes[placed.positions(found)], patients)
-        if not len(fresh):
+        fresh = distinct(view.codes[placed.positions(found)].astype(np.int64))
+        fresh = fresh[~np.isin(fresh, patients)]
+        wider = structure.effort_for(effort, 2, depth)
+        if not len(fresh) and wider == effort:
             return None
         parts.append(found)
         patients = np.concatenate([patients, fresh])
         if len(patients) >= enough:
             return np.concatenate(parts)
         kept[placed.rows_of(fresh)] = False
-        effort = structure.effort_for(effort, 2, depth)
+        effort = wider
         found = structure.search(query[None], depth, effort, np.packbits(kept, bitorder="little"))[0]
     return None
 

@@ -70,6 +70,14 @@ def booleans(column: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     return _joined([_bits(chunk) for chunk in _chunks(column)], np.bool_)
 
 
+def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sorted distinct values of an array of any shape; numpy's own `unique` loads numpy.ma for it, 20 ms."""
+    ordered = np.sort(values, axis=None)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
 def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
     return [column] if isinstance(column, pa.Array) else column.chunks
 

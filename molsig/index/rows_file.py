@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import DamagedError
+from molsig.index.arrays import distinct
 from molsig.index.scoring import precise_lengths
 from molsig.types import DIM
 
@@ -30,9 +31,20 @@ if TYPE_CHECKING:
 
 ROW_BYTES = 4 * DIM
 _WORDS = ROW_BYTES // 8
-_FACTORS = np.random.Generator(np.random.PCG64(1_968_768)).integers(0, 2**63, _WORDS + 1, dtype=np.uint64) * 2 + 1
+
 _BLOCK_ROWS = 16_384
 _LARGE = 512 << 20
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Turn 1, 2, 3 ... into odd numbers that have nothing in common (SplitMix64)."""
+    mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return (mixed ^ (mixed >> np.uint64(31))) | np.uint64(1)
+
+
+_FACTORS = _mixed(np.arange(1, _WORDS + 2, dtype=np.uint64))
 
 
 def checksums(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
@@ -165,7 +177,7 @@ class RowsFile:
         new = self._checked[rows]
         if new.all():
             return
-        fresh = np.unique(rows[~new])
+        fresh = distinct(rows[~new])
         for start in range(0, len(fresh), _BLOCK_ROWS):
             some = fresh[start : start + _BLOCK_ROWS]
             wrong = checksums(self.ids[some], self.matrix[some]) != self.facts.sums[some]

@@ -315,6 +315,7 @@ class Reference:
         kind: str = "auto",
         method: str = "auto",
         columns: Sequence[str] | None = None,
+        top: int = 1,
     ) -> Nearest:
         """Stored patients nearest to each of many vectors of one modality, all in one table.
 
@@ -330,6 +331,8 @@ class Reference:
             As in `query_many`; a query's tissue is not known, so ``auto`` searches all kinds but normal.
         columns
             Patient columns to give back; all by default.
+        top
+            A patient with several vectors (tiles, sentences) counts with the mean of so many of the best.
 
         Returns
         -------
@@ -357,6 +360,7 @@ class Reference:
             kind=kind,
             method=method,
             columns=columns,
+            top=top,
         )
 
     def warm(self, vote: str | Iterable[str] = ()) -> bool:

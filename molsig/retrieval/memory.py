@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from molsig.index.arrays import integers, integers_to_arrow
+from molsig.index.arrays import distinct, integers, integers_to_arrow
 from molsig.retrieval.patient_vectors import patients_with, summed
 from molsig.types import DIM
 
@@ -166,7 +166,7 @@ class PatientMemory:
         found = []
         for some, out in zip(proposed, left_out, strict=True):
             parts = [rows_in[id(view)][codes] for view, codes in some]
-            rows = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
+            rows = distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
             absent = [-1, *(sayings.row_of.get(patient, -1) for patient in out)]
             found.append(rows[~np.isin(rows, absent)])
         return sayings, found
@@ -178,7 +178,7 @@ class PatientMemory:
         names: set[str] = set()
         for some in proposed:
             for view, codes in some:
-                names.update(view.patients.take(integers_to_arrow(np.unique(codes))).to_pylist())
+                names.update(view.patients.take(integers_to_arrow(distinct(codes))).to_pylist())
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
         vectors = _vectors_of(sorted(names), learned.spaces, views)
         return Sayings.of(learned, learned.evidence if evidence else None, vectors)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.index.top_rows import search_by_mean
 from molsig.retrieval.route import TUMOUR_KINDS, check_kind, selected
 from molsig.types import Plan
 
@@ -85,13 +86,16 @@ def nearest(
     kind: str = "auto",
     method: str = "auto",
     columns: Sequence[str] | None = None,
+    top: int = 1,
 ) -> Nearest:
     """Find the `k` stored patients nearest to each vector, in the space in use for its modality.
+
+    A patient with several vectors counts with the best one, or with the mean of the `top` best.
 
     Raises
     ------
     UsageError
-        The modality, a column or the kind is unknown, or `k` is under 1.
+        The modality, a column or the kind is unknown, or `k` or `top` is under 1.
     InputError
         A vector is not finite, is zero, or not 768 long.
     NotFoundError
@@ -103,7 +107,13 @@ def nearest(
         raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
     allowed = selected(store, where)
     kinds = None if kind == "any" else TUMOUR_KINDS if kind == "auto" else (kind,)
-    found = searcher.search(spaces[modality], np.atleast_2d(vectors), k, patients=allowed, kinds=kinds, method=method)
+    if top < 1:
+        raise UsageError(f"top is {top}, at least 1 is needed")
+    asked = np.atleast_2d(vectors)
+    if top == 1:
+        found = searcher.search(spaces[modality], asked, k, patients=allowed, kinds=kinds, method=method)
+    else:
+        found = search_by_mean(searcher, spaces[modality], asked, k, top, patients=allowed, kinds=kinds, method=method)
     known = store.attributes_of(found.ranked.view.patients, found.ranked.codes, columns)
     plan = Plan("single", found.method, found.recall, found.rows, found.candidates, found.snapshot, found.reason)
     return Nearest(found.ranked, known, plan, found.notes)
