@@ -188,6 +188,8 @@ def _propose(
                     rough=rough,
                 )
             )
+            if whole:
+                return done, left[:0]
             proposed, left = np.delete(proposed, full, axis=0), np.delete(left, full)
         if depth >= rows:
             break

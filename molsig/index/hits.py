@@ -80,6 +80,9 @@ class Ranked:
         """What columns of the view's rows say of the hits."""
         if not len(self.positions):
             return {name: [] for name in columns}
+        if (lists := self.view.lists) is not None:
+            rows = self.positions.tolist()
+            return {name: [lists[name][row] for row in rows] for name in columns}
         places = integers_to_arrow(self.positions)
         # A view's rows are in one chunk, whose own `take` costs a fraction of the table's.
         return {name: self.view.rows[name].chunk(0).take(places).to_pylist() for name in columns}

@@ -7,15 +7,17 @@ database's file is the one it was read from, so a commit by any process is seen 
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.index import attributes, filters
-from molsig.index.arrays import integers, integers_to_arrow
+from molsig.index.arrays import integers
 from molsig.index.connection import first
 from molsig.index.manifest import MANIFEST
+from molsig.index.patient_columns import PatientColumns
 from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.store import Store
 
@@ -82,10 +84,10 @@ class RememberedStore(Store):
         return found
 
     def _select(self, where: str) -> Sequence[str]:
-        held = self._once("attributes", self._all_attributes)
+        held = self._attributes()
         if held is None:
             return super().select_patients(where)
-        return filters.select(where, self.columns(), lambda names: held.select(["patient", *names]))
+        return filters.select(where, self.columns(), lambda names: held.table.select(["patient", *names]))
 
     def encoders(self) -> list[EncoderRow]:
         """As `Store.encoders`."""
@@ -97,74 +99,60 @@ class RememberedStore(Store):
 
     def attributes(self, patients: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
         """As `Store.attributes`."""
-        held = self._once("attributes", self._all_attributes)
+        held = self._attributes()
         if held is None:
             return super().attributes(patients, columns)
-        row_of = self._row_of(held)
-        rows = pa.array([row_of.get(patient) for patient in patients], pa.int64())
-        return _taken(held, columns, pa.array(patients, pa.string()), rows)
+        names = attributes.names_of(held.names, columns)
+        rows = pa.array([held.row_of.get(patient) for patient in patients], pa.int64())
+        # Column by column: a table's own `take` costs several times as much.
+        found = [held.table[n].chunk(0).take(rows) if len(held.table) else held.table[n].take(rows) for n in names]
+        return pa.table([pa.array(patients, pa.string()), *found], names=["patient", *names])
 
     def records(self, patients: Sequence[str]) -> dict[str, dict[str, Any]]:
         """As `Store.records`."""
-        held = self._once("attributes", self._all_attributes)
-        if held is None or held.num_rows * held.num_columns > LISTED_CELLS:
+        held = self._attributes()
+        if held is None or held.values is None:
             return super().records(patients)
-        names = held.column_names[1:]
-        lists: list[list[Any]] = self._once("lists", lambda: [held[name].to_pylist() for name in names])
-        rows = [self._row_of(held).get(patient) for patient in patients]
+        rows = [(patient, held.row_of.get(patient)) for patient in patients]
         return {
-            patient: dict(zip(names, [None if row is None else one[row] for one in lists], strict=True))
-            for patient, row in zip(patients, rows, strict=True)
+            patient: {name: None if row is None else values[row] for name, values in held.values.items()}
+            for patient, row in rows
         }
 
     def attributes_of(
         self, patients: pa.Array, places: NDArray[np.int64], columns: Sequence[str] | None = None
-    ) -> pa.Table:
+    ) -> PatientColumns:
         """As `Store.attributes_of`; where the same `patients` stand is looked up once."""
-        held = self._once("attributes", self._all_attributes)
+        held = self._attributes()
         if held is None:
             return super().attributes_of(patients, places, columns)
-        lately: dict[int, tuple[pa.Array, NDArray[np.int64]]] = self._once("places", dict)
-        known = lately.get(id(patients))
-        if known is None:
-            while len(lately) >= HELD_CONDITIONS:
-                lately.pop(next(iter(lately)), None)
-            # The patients are kept beside it: no other object takes their id meanwhile.
-            found = pc.index_in(patients, value_set=held["patient"])
-            known = lately[id(patients)] = (patients, integers(found.fill_null(-1)))
-        rows = known[1][places]
-        if (rows < 0).any():
+        rows = held.rows_of(patients)[places]
+        if len(rows) and rows.min() < 0:
             # Committed since the columns were read: told as they are now.
             return super().attributes_of(patients, places, columns)
-        return _taken(held, columns, patients.take(integers_to_arrow(places)), integers_to_arrow(rows))
+        names = held.names if columns is None else attributes.names_of(held.names, columns)
+        return PatientColumns(tuple(names), held.table, rows, held.values)
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """As `Store.column`."""
-        held = self._once("attributes", self._all_attributes)
+        held = self._attributes()
         if held is None:
             return super().column(name, patients)
-
-        def read() -> list[object]:
-            (known,) = attributes.names_of(held.column_names[1:], [name])
-            told: list[object] = held[known].to_pylist()
-            return told
-
-        values = self._once(("column", name), read)
-        row_of = self._row_of(held)
-        rows = [row_of.get(patient) for patient in patients]
+        values = held.column(name)
+        rows = map(held.row_of.get, patients)
         return [None if row is None else values[row] for row in rows]
 
-    def _row_of(self, held: pa.Table) -> dict[str, int]:
-        return self._once("row of", lambda: {patient: row for row, patient in enumerate(held["patient"].to_pylist())})
+    def _attributes(self) -> _Attributes | None:
+        """All patient columns; None where they are too many."""
+        return self._once("attributes", self._all_attributes)
 
-    def _all_attributes(self) -> pa.Table | None:
-        """All patient columns, `patient` first; None where they are too many."""
+    def _all_attributes(self) -> _Attributes | None:
         with self.reading() as connection:
             names = list(attributes.columns(connection))
             rows = first(connection, "SELECT count(*) FROM patients")
             if rows is None or rows[0] * (len(names) + 1) > HELD_CELLS:
                 return None
-            return attributes.read(connection, names).combine_chunks()
+            return _Attributes(attributes.read(connection, names).combine_chunks())
 
     def _once(self, what: object, read: Callable[[], T]) -> T:
         """What was read of this state of the database, else what `read` gives now."""
@@ -183,12 +171,44 @@ class RememberedStore(Store):
         return found
 
 
-def _taken(held: pa.Table, columns: Sequence[str] | None, patients: pa.Array, rows: pa.Array) -> pa.Table:
-    """Some rows of the held columns, under the names of their patients."""
-    names = attributes.names_of(held.column_names[1:], columns)
-    # Column by column: a table's own `take` costs several times as much.
-    found = [held[name].chunk(0).take(rows) if held.num_rows else held[name].take(rows) for name in names]
-    return pa.table([patients, *found], names=["patient", *names])
+class _Attributes:
+    """All patient columns of one state of the database, and what was made of them so far."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+        self.names: list[str] = table.column_names[1:]
+        self._columns: dict[str, list[object]] = {}
+        self._rows: dict[int, tuple[pa.Array, NDArray[np.int64]]] = {}
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each patient."""
+        return {patient: row for row, patient in enumerate(self.table["patient"].to_pylist())}
+
+    @cached_property
+    def values(self) -> dict[str, list[Any]] | None:
+        """The columns as lists; None where they are too long for that."""
+        if self.table.num_rows * self.table.num_columns > LISTED_CELLS:
+            return None
+        return {name: self.table[name].to_pylist() for name in self.names}
+
+    def column(self, name: str) -> list[object]:
+        """One column as a list; `UsageError` if there is none."""
+        if name not in self._columns:
+            (known,) = attributes.names_of(self.names, [name])
+            self._columns[name] = self.table[known].to_pylist()
+        return self._columns[name]
+
+    def rows_of(self, patients: pa.Array) -> NDArray[np.int64]:
+        """The row of each of some patients, -1 for none; looked up once for the same array."""
+        known = self._rows.get(id(patients))
+        if known is None:
+            while len(self._rows) >= HELD_CONDITIONS:
+                self._rows.pop(next(iter(self._rows)), None)
+            # The patients are kept beside it: no other object takes their id meanwhile.
+            found = pc.index_in(patients, value_set=self.table["patient"])
+            known = self._rows[id(patients)] = (patients, integers(found.fill_null(-1)))
+        return known[1]
 
 
 def remembered(store: Store) -> RememberedStore:

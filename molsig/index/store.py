@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters
 from molsig.index.arrays import integers_to_arrow, vectors_from_arrow
@@ -19,6 +21,7 @@ from molsig.index.faults import reached
 from molsig.index.lock import writer_lock
 from molsig.index.manifest import sync_directory
 from molsig.index.near import near
+from molsig.index.patient_columns import PatientColumns
 from molsig.index.reads import (
     IngestRow,
     encoders_of,
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import duckdb
-    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -286,9 +288,10 @@ class Store:
 
     def attributes_of(
         self, patients: pa.Array, places: NDArray[np.int64], columns: Sequence[str] | None = None
-    ) -> pa.Table:
-        """As `attributes`, of those of `patients` at some places."""
-        return self.attributes(patients.take(integers_to_arrow(places)).to_pylist(), columns)
+    ) -> PatientColumns:
+        """Return the columns of those of `patients` at some places; errors as `attributes`."""
+        found = self.attributes(patients.take(integers_to_arrow(places)).to_pylist(), columns)
+        return PatientColumns(tuple(found.column_names[1:]), found, np.arange(found.num_rows))
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """Return what one column says of `patients`, in their order; None where nothing is known.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 AT_ONCE = 20_000
 """Vectors of a space up to this long are read together with its rows."""
+
+LISTED_ROWS = 30_000
+"""Rows of a space up to this long are told of by Python's own lists (some megabytes)."""
 
 PLAYS_HELD = 8
 """Conditions whose rows are held, of one byte for each row of the space and eight for each that is in play."""
@@ -127,6 +130,13 @@ class SpaceView:
         order, starts = self._by_patient
         parts = [order[starts[code] : starts[code + 1]] for code in codes]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    @cached_property
+    def lists(self) -> dict[str, list[Any]] | None:
+        """Patient, sample and item of the rows as lists, which tell of a few rows sooner; None where they are long."""
+        if len(self.ids) > LISTED_ROWS:
+            return None
+        return {name: self.rows[name].to_pylist() for name in ("patient", "sample", "item")}
 
     @cached_property
     def one_each(self) -> bool:

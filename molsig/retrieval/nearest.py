@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.hits import Ranked
+    from molsig.index.patient_columns import PatientColumns
     from molsig.index.search import Searcher
     from molsig.index.store import Store
 
@@ -33,7 +34,7 @@ class Nearest:
     ranked
         The hits as columns.
     attributes
-        The patients' columns, a row a hit, `patient` first.
+        The patients' columns.
     plan
         How it was searched.
     notes
@@ -41,7 +42,7 @@ class Nearest:
     """
 
     ranked: Ranked
-    attributes: pa.Table
+    attributes: PatientColumns
     plan: Plan
     notes: tuple[str, ...]
 
@@ -56,7 +57,7 @@ class Nearest:
         (cosine), then the patient's columns; one that is named as a column of ours becomes ``patient.NAME``.
         """
         hits = self.ranked.table().drop_columns(["id"])
-        both = [*hits.columns, *self.attributes.columns[1:]]
+        both = [*hits.columns, *self.attributes.arrays()]
         return type(hits).from_arrays(both, names=[*hits.column_names, *self._names(hits.column_names)])
 
     def records(self) -> list[dict[str, Any]]:
@@ -67,12 +68,12 @@ class Nearest:
             **self.ranked.told(("patient", "sample", "item")),
             "score": self.ranked.scores.tolist(),
         }
-        theirs = (column.to_pylist() for column in self.attributes.columns[1:])
+        theirs = self.attributes.lists()
         names = [*ours, *self._names(list(ours))]
         return [dict(zip(names, row, strict=True)) for row in zip(*ours.values(), *theirs, strict=True)]
 
     def _names(self, taken: Sequence[str]) -> list[str]:
-        return [f"patient.{name}" if name in taken else name for name in self.attributes.column_names[1:]]
+        return [f"patient.{name}" if name in taken else name for name in self.attributes.names]
 
 
 def nearest(
