@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.index.search import SearchResult
+    from molsig.index.search_result import SearchResult
     from molsig.types import Progress
 
 K = 10

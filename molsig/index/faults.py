@@ -12,6 +12,7 @@ Steps, in the order an ingest meets them::
     commit.before       everything is written, COMMIT is next
     commit.after        COMMIT has returned, the caller does not know it yet
     attributes.before   patient columns are written, COMMIT is next
+    index.vectors       vectors are about to be written, or appended to those of the generation before
     index.write         a FAISS file is about to be written under its temporary name
     index.rename        it is written, fsynced and hashed, not renamed yet
     manifest.write      the new FAISS file is in place, its manifest is about to be written
@@ -40,6 +41,7 @@ STEPS = (
     "commit.before",
     "commit.after",
     "attributes.before",
+    "index.vectors",
     "index.write",
     "index.rename",
     "manifest.write",

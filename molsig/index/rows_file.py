@@ -159,7 +159,7 @@ class RowsFile:
             mapped = mmap.mmap(handle.fileno(), wanted, access=mmap.ACCESS_COPY) if wanted else None
         if mapped is None:
             return cls(path, facts, np.empty((0, DIM), np.float32))
-        if wanted > _LARGE:
+        if wanted > _LARGE and hasattr(mmap, "MADV_RANDOM"):
             # Some rows here and there are wanted: reading ahead would fetch a hundred kilobytes for each.
             mapped.madvise(mmap.MADV_RANDOM)
         return cls(path, facts, np.frombuffer(mapped, np.float32).reshape(-1, DIM), mapped)
@@ -200,7 +200,7 @@ class RowsFile:
 
     def let_go(self) -> None:
         """Tell the system that the pages read so far are not needed soon."""
-        if self.mapped is not None:
+        if self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +22,7 @@ from molsig.index.manifest import MANIFEST, folder_of, read_manifest
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
 from molsig.index.scoring import Found, directions, score_pairs
+from molsig.index.search_result import SearchResult
 from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.vectors import StaleViewError
 from molsig.index.view import load_view
@@ -31,12 +31,10 @@ from molsig.types import SUM_SPACE
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.device_rows import DeviceRows
     from molsig.index.generations import Standing
-    from molsig.index.hits import RowHit
     from molsig.index.store import Store
     from molsig.index.view import InPlay, SpaceView
 
@@ -55,49 +53,6 @@ LEAST_RECALL = 0.99
 
 MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
-
-
-@dataclass(frozen=True, eq=False)
-class SearchResult:
-    """What a batch of queries found, and how.
-
-    Attributes
-    ----------
-    ranked
-        The best patients of each query, as columns; `hits` and `table()` tell of them.
-    method
-        ``exact``, or the structure that proposed rows: ``rabitq``, ``ivf-rabitq`` or ``hnsw``.
-    reason
-        Why that plan.
-    recall
-        1.0 for exact search, else recall@10 as measured when the index was built.
-    rows
-        Rows in play: of the space, allowed by the filters.
-    candidates
-        Rows scored exactly, of the query that had most.
-    snapshot
-        The commit that was searched.
-    notes
-        What the user should know, such as a damaged index that was not used.
-    """
-
-    ranked: Ranked
-    method: str
-    reason: str
-    recall: float
-    rows: int
-    candidates: int
-    snapshot: int
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def hits(self) -> tuple[tuple[RowHit, ...], ...]:
-        """For each query its best patients, best first; fewer than `k` where fewer are in play."""
-        return self.ranked.hits()
-
-    def table(self) -> pa.Table:
-        """Return all hits as (query, rank, patient, sample, item, score, id)."""
-        return self.ranked.table()
 
 
 @dataclass(frozen=True)

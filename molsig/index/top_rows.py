@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.index.search import Searcher, SearchResult
+    from molsig.index.search import Searcher
+    from molsig.index.search_result import SearchResult
     from molsig.index.view import SpaceView
 
 FIRST = 4

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from molsig.index.hits import RowHit
-    from molsig.index.search import Searcher, SearchResult
+    from molsig.index.search import Searcher
+    from molsig.index.search_result import SearchResult
     from molsig.index.store import Store
     from molsig.retrieval.fused import Fused
     from molsig.retrieval.learned import Learned

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.hits import Ranked
-    from molsig.index.search import Searcher, SearchResult
+    from molsig.index.search import Searcher
+    from molsig.index.search_result import SearchResult
     from molsig.index.store import Store
     from molsig.index.view import SpaceView
     from molsig.retrieval.evidence import EvidenceModel

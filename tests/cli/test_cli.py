@@ -218,3 +218,15 @@ def test_a_full_disk_is_said_and_the_same_command_finishes(tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
     assert answer_of(*words)["added"] == {"tile": 600}
     assert answer_of("verify", tmp_path / "full.molsig")["ok"]
+
+
+def test_a_structure_is_kept_once_it_was_asked_for(own: Path) -> None:
+    built = answer_of("index", own, "--method", "hnsw")["built"]
+    assert {one["method"] for one in built} == {"hnsw"}
+    assert all(one["recall"] >= 0.99 and one["effort"] >= 24 for one in built)
+    assert answer_of("index", own)["built"] == []
+    assert {one["method"] for one in answer_of("info", own)["indexes"]} == {"hnsw"}
+    assert {one["method"] for one in answer_of("index", own, "--method", "auto")["built"]} == {"rabitq"}
+    refused = molsig("index", own, "--method", "annoy")
+    assert refused.returncode == 2
+    assert "ivf-rabitq" in refused.stderr
