@@ -104,7 +104,7 @@ class Hnsw(Flat):
 
 
 class FlatRabitq(Flat):
-    """One-bit codes, all of them scanned, the best refined from fp16: what molsig does up to 20,000 rows."""
+    """One-bit codes, all of them scanned, the best refined from fp16: what molsig does in short spaces."""
 
     filters = False
     knobs: Sequence[Any] = (2, 3, 4, 6, 9, 13, 20, 30, 50)
@@ -142,7 +142,7 @@ class FlatRabitq(Flat):
 
 
 class IvfRabitq(FlatRabitq):
-    """The codes of the nearest cells: what molsig does beyond."""
+    """The codes of the nearest cells: what molsig does in long ones."""
 
     filters = True
     knobs: Sequence[Any] = tuple(

@@ -31,7 +31,7 @@ def bench(
     """
     from molsig.evaluate.speed import STRUCTURES, crossover, measure_structures
     from molsig.index.search import EXACT_ROWS
-    from molsig.index.structure import FLAT_ROWS
+    from molsig.index.structure import ALWAYS_FLAT
 
     sizes = _sizes(rows)
     chosen = structures.split(",")
@@ -39,7 +39,7 @@ def bench(
         raise UsageError(f"--structures {unknown[0]}: choose of {', '.join(STRUCTURES)}")
     with progress_bar() as progress:
         found = list(measure_structures(sizes, chosen, queries=queries, seed=seed, progress=progress))
-    pairs = [("exact", "rabitq", EXACT_ROWS), ("rabitq", "ivf-rabitq", FLAT_ROWS)]
+    pairs = [("exact", "rabitq", EXACT_ROWS), ("rabitq", "ivf-rabitq", ALWAYS_FLAT)]
     meets = [
         {"from": one, "to": other, "quicker_from": crossover(found, one, other), "used_above": used}
         for one, other, used in pairs
@@ -51,7 +51,7 @@ def bench(
     for (one, other, used), meeting in zip(pairs, meets, strict=True):
         start = meeting["quicker_from"]
         told = "not quicker at these sizes" if start is None else f"quicker from {start:,} rows on"
-        note(f"One query at a time, {other} is {told} than {one}; molsig uses it above {used:,}.")
+        note(f"One query at a time, {other} is {told} than {one}; molsig considers it above {used:,}.")
 
 
 def _sizes(text: str) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from molsig.index.arrays import distinct
 from molsig.index.exact import search_exact
-from molsig.index.scoring import Found, leaders, leaders_of_all, score_pairs
+from molsig.index.scoring import SLACK, Found, leaders, leaders_of_all, score_pairs
 from molsig.index.structure import K, inner_products, threads_for
 
 if TYPE_CHECKING:
@@ -167,6 +167,10 @@ def _propose(
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
     queries = directions.astype(np.float32)
     left = np.arange(len(queries))
+    if len(queries) == 1 and view.one_each and placed.places is None:
+        effort = structure.effort_for(info.effort, depth / info.depth, depth)
+        if (found := _single(placed, directions, queries, k, depth, effort, rough=rough)) is not None:
+            return [found], left[:0]
     done: list[Found] = []
     while len(left) and depth <= deepest:
         share = depth / info.depth * (rows / placed.covered if selects else 1)
@@ -203,6 +207,31 @@ def _propose(
             return done, left[[some is None for some in more]]
         depth *= 4
     return done, left
+
+
+def _single(
+    placed: Placed,
+    directions: NDArray[np.float64],
+    queries: NDArray[np.float32],
+    k: int,
+    depth: int,
+    effort: int,
+    *,
+    rough: bool,
+) -> Found | None:
+    """The same of one query where all rows are in play, each of another patient: the usual case, with less ado."""
+    file = placed.generation.file
+    rows = placed.generation.structure().search(queries, depth, effort)[0]
+    if len(rows) <= k or rows[-1] < 0:
+        return None
+    file.check(rows)
+    fast = inner_products(queries, file.matrix, rows[None])[0] / file.short_lengths[rows]
+    leading = fast >= np.partition(fast, len(fast) - k)[len(fast) - k] - SLACK
+    best = rows[leading]
+    number = np.zeros(len(best), np.int64)
+    if rough:
+        return Found(number, best, fast[leading])
+    return Found(number, best, score_pairs(directions, number, file.matrix, best, file.facts.lengths[best]))
 
 
 def _further(

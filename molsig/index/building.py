@@ -29,8 +29,8 @@ from molsig.index.manifest import (
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
 from molsig.index.rows_file import RowsFile, RowsWriter
-from molsig.index.structure import METHODS, empty, faiss, method_for, unit
-from molsig.index.tuning import Trial
+from molsig.index.structure import METHODS, empty, faiss, methods_for, unit
+from molsig.index.tuning import TARGET_RECALL, Trial
 from molsig.types import DIM, silent
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def build_indexes(
         need = what_is_due(store, space)
         before = generation_info(store.index_dir, space)
         chosen = method or (before.chosen if before is not None else "auto")
-        if force or (before is not None and method_for(chosen, before.rows) != before.method):
+        if force or (before is not None and before.method not in methods_for(chosen, before.rows)):
             need = Due("asked for")
         if need is not None:
             built.append(_build(store, space, chosen, need.grows, seed=seed, progress=progress))
@@ -128,7 +128,7 @@ def what_is_due(store: Store, space: str) -> Due | None:
         return Due(f"{state.dead:,} of {info.rows:,} rows are gone")
     if state.tail > min(TAIL_SHARE * state.rows, TAIL_ROWS):
         rows = info.rows + state.tail
-        same = method_for(info.chosen, rows) == info.method and rows <= GROWS_BY * info.trained_on
+        same = info.method in methods_for(info.chosen, rows) and rows <= GROWS_BY * info.trained_on
         return Due(f"{state.tail:,} of {state.rows:,} rows are newer", generation if same else None)
     return None
 
@@ -149,10 +149,10 @@ def _build(
     step = f"index {space}"
     if grows is None:
         fresh, kept, vectors = ids, None, f"{number:06d}{VECTORS}"
-        structure = empty(method_for(chosen, len(ids)), len(ids))
+        structures = [empty(method, len(ids)) for method in methods_for(chosen, len(ids))]
     else:
         fresh, kept, vectors = ids[ids > grows.info.high_water], grows.file.facts, grows.info.vectors
-        structure = grows.structure()
+        structures = [grows.structure()]
     reached("index.vectors")
     rows = RowsWriter(folder / vectors, kept)
     for done, some in _blocks(fresh):
@@ -161,7 +161,8 @@ def _build(
     facts = rows.close()
     file = RowsFile.open(folder / vectors, facts)
     start = 0 if kept is None else len(kept.ids)
-    tuned = _fill(structure, file, start, seed=seed, step=step, progress=progress)
+    filled = [(one, _fill(one, file, start, seed=seed, step=step, progress=progress)) for one in structures]
+    structure, tuned = min(filled, key=_preference)
     data = structure.serialised()
     info = GenerationInfo(
         reference=standing.reference,
@@ -191,6 +192,12 @@ def _build(
     clean(store)
     sync_directory(folder)
     return info
+
+
+def _preference(filled: tuple[Structure, Tuned]) -> tuple[bool, float]:
+    """The structure that finds enough comes first, then the one that has less to do."""
+    structure, tuned = filled
+    return tuned.recall < TARGET_RECALL, structure.cost(tuned.depth, tuned.effort)
 
 
 def _write(folder: Path, number: int, ending: str, content: bytes | memoryview) -> NamedFile:

@@ -60,6 +60,9 @@ class Ranked:
         """The best row of each of the `k` best patients of each query; equal scores by patient and then by row."""
         queries, positions, scores = found.queries, found.positions, found.scores
         patients = view.codes[positions]
+        if count == 1 and view.one_each:
+            order = np.lexsort((patients, -scores))[:k]
+            return cls(view, 1, queries[order], np.arange(1, len(order) + 1), positions[order], scores[order])
         order = np.lexsort((positions, patients, -scores, queries))
         if not view.one_each:
             # Of each patient, what comes first.

@@ -94,6 +94,10 @@ class Hnsw:
         """At least twice the depth."""
         return max(effort, 2 * depth)
 
+    def cost(self, depth: int, effort: int) -> float:
+        """Not comparable: a graph is built only where it was asked for."""
+        return float("inf")
+
     def serialised(self) -> NDArray[np.uint8]:
         """As faiss writes it."""
         data: NDArray[np.uint8] = faiss().serialize_index(self._index)

@@ -26,6 +26,9 @@ TRAIN_PER_CELL = 64
 TRAIN_FLAT = 20_000
 _ITERATIONS = 10
 
+REFINED, CENTRE, OPENED = 30, 10, 150
+"""What it takes to compare a row's float32 vector or a cell's centre, or to open a cell, in codes compared (10 ns)."""
+
 
 def cells_for(rows: int) -> int:
     """Return a power of two near the root of the rows: finding the cells then costs about as much as scanning some."""
@@ -93,6 +96,10 @@ class FlatRabitq:
     def effort_for(self, effort: int, share: float, depth: int) -> int:
         """The same."""
         return effort
+
+    def cost(self, depth: int, effort: int) -> float:
+        """All codes, and the rows proposed."""
+        return self.rows + REFINED * depth
 
     def serialised(self) -> NDArray[np.uint8]:
         """As faiss writes it."""
@@ -178,6 +185,11 @@ class IvfRabitq:
     def effort_for(self, effort: int, share: float, depth: int) -> int:
         """As many times the cells, up to all of them."""
         return min(self.cells, math.ceil(effort * max(1.0, share)))
+
+    def cost(self, depth: int, effort: int) -> float:
+        """The centres of all cells, the cells opened, their codes, and the rows proposed."""
+        codes = self.rows * effort / self.cells
+        return CENTRE * self.cells + OPENED * effort + codes + REFINED * depth
 
     def serialised(self) -> NDArray[np.uint8]:
         """As faiss writes it."""

@@ -1,8 +1,8 @@
 """What an index structure can do, whichever it is: take vectors in, propose rows near a query, become bytes and back.
 
 A structure holds unit vectors in a shortened form and proposes rows by it; their final scores come from the float32
-vectors. Which one a space gets is chosen by `method_for`; each is tuned by two numbers, `depth` (rows proposed for ten
-neighbours) and `effort` (what it means, and its ladder, is the structure's own).
+vectors. Which ones a space may get is told by `methods_for`; each is tuned by two numbers, `depth` (rows proposed for
+ten neighbours) and `effort` (what it means, and its ladder, is the structure's own).
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 K = 10
 """Recall is measured, and `depth` given, at this many neighbours."""
 
-FLAT_ROWS = 20_000
-"""Spaces up to this long get the flat structure: it is built at once and scans them in a fifth of a millisecond."""
+ALWAYS_FLAT, NEVER_FLAT = 4_000, 50_000
+"""Spaces up to the one length get the flat structure, above the other cells. Between them both are built, which takes
+seconds, and the one that has less to do for a query of that space is kept."""
 
 ALONE = 4
 """With fewer queries than this one thread searches."""
@@ -89,16 +90,20 @@ class Structure(Protocol):
         """Return the effort that a search needs which goes `share` times as deep as the tuned one, to `depth`."""
         ...
 
+    def cost(self, depth: int, effort: int) -> float:
+        """Return what one query takes, in units of one code compared; only structures of codes can be compared so."""
+        ...
+
     def serialised(self) -> NDArray[np.uint8]:
         """Return it as bytes, uint8 (n,)."""
         ...
 
 
-def method_for(method: str, rows: int) -> str:
-    """Return the structure that a space of `rows` rows gets, where `method` is ``auto`` or what was asked for."""
+def methods_for(method: str, rows: int) -> tuple[str, ...]:
+    """Return the structures a space of `rows` rows may get, where `method` is ``auto`` or what was asked for."""
     if method != "auto":
-        return method
-    return "rabitq" if rows <= FLAT_ROWS else "ivf-rabitq"
+        return (method,)
+    return (() if rows > NEVER_FLAT else ("rabitq",)) + (() if rows <= ALWAYS_FLAT else ("ivf-rabitq",))
 
 
 def empty(method: str, rows: int) -> Structure:

@@ -13,7 +13,7 @@ from molsig.errors import UsageError
 from molsig.evaluate.clustered import Mixture
 from molsig.evaluate.speed import Speed, crossover, measure_structures
 from molsig.index.search import EXACT_ROWS
-from molsig.index.structure import FLAT_ROWS
+from molsig.index.structure import ALWAYS_FLAT
 
 
 def molsig(*words: object) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def test_the_command_prints_stable_keys() -> None:
     assert document.keys() == {"structures", "crossovers"}
     assert [(one["from"], one["to"], one["used_above"]) for one in document["crossovers"]] == [
         ("exact", "rabitq", EXACT_ROWS),
-        ("rabitq", "ivf-rabitq", FLAT_ROWS),
+        ("rabitq", "ivf-rabitq", ALWAYS_FLAT),
     ]
     assert [(one["rows"], one["method"]) for one in document["structures"]] == [
         (rows, method) for rows in (300, 600) for method in ("exact", "rabitq", "ivf-rabitq", "hnsw")
@@ -48,7 +48,7 @@ def test_the_table_ends_with_the_crossover() -> None:
     assert done.returncode == 0, done.stderr
     assert "rabitq" in done.stdout
     assert "hnsw" not in done.stdout
-    assert f"molsig uses it above {EXACT_ROWS:,}" in done.stderr
+    assert f"molsig considers it above {EXACT_ROWS:,}" in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--rows", "0"), ("--rows", "10,many"), ("--rows", ""), ("--structures", "annoy")])

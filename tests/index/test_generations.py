@@ -105,6 +105,19 @@ def test_every_structure_finds_what_its_manifest_says(store: Store, encoded, met
     assert {hit for hits in found.hits for hit in hits if hit in exact.hits[0]} <= set(exact.hits[0])
 
 
+def test_the_structure_with_less_to_do_is_kept(store: Store, encoded) -> None:
+    """Clustered rows lie in few cells; without clusters the neighbours lie in all of them."""
+    spread = np.random.default_rng(1).standard_normal((5_000, DIM)).astype(np.float32)
+    with store.writer("test") as writer:
+        writer.commit([encoded(names(5_000), vectors=clustered(5_000))])
+        assert writer.build_indexes(["rna-test"])[0].method == "ivf-rabitq"
+        writer.commit([encoded(names(5_000), modality="mutation", vectors=spread)])
+        (flat,) = writer.build_indexes(["mutation-test"])
+        assert flat.method == "rabitq"
+        assert flat.chosen == "auto"
+        assert writer.build_indexes(["rna-test", "mutation-test"]) == []
+
+
 @pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
 def test_a_generation_grows_by_what_is_new(store: Store, encoded, method: str) -> None:
     vectors = clustered(3_000)
@@ -144,7 +157,8 @@ def test_what_a_dead_writer_appended_is_cut_off(built: Store, encoded) -> None:
 def test_a_space_that_outgrows_its_structure_gets_another(
     built: Store, encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(structure, "FLAT_ROWS", 400)
+    monkeypatch.setattr(structure, "NEVER_FLAT", 400)
+    monkeypatch.setattr(structure, "ALWAYS_FLAT", 300)
     with built.writer("test") as writer:
         writer.commit([encoded(names(200, "Q"), seed=1)])
         assert {info.method for info in writer.build_indexes()} == {"ivf-rabitq"}

@@ -58,7 +58,7 @@ def test_the_cohort_is_stored_filtered_and_searched(data_dir: Path, store: Store
     types = dict(zip(clinical["patient"].to_pylist(), clinical["cancer_type"].to_pylist(), strict=True))
     asked = np.random.default_rng(0).choice(len(samples), 200, replace=False)
     exact, graph = (Searcher(store).search("rna-z", vectors[asked], 11, method=method) for method in ("exact", "index"))
-    assert (exact.method, graph.method) == ("exact", "rabitq")
+    assert exact.method == "exact" != graph.method
     same = total = agree = 0
     for place, left, right in zip(asked.tolist(), exact.hits, graph.hits, strict=True):
         assert left[0].patient == samples[place].patient, "a stored sample finds itself first"
