@@ -77,12 +77,14 @@ class Trial:
         for depth in depths:
             if len(depths) == 1 or recall(depth, efforts[-1]) >= TARGET_RECALL + _SPARE:
                 break
-        found = 0.0
-        for effort in efforts:
-            found = recall(depth, effort)
-            if found >= TARGET_RECALL:
-                return Tuned(depth, effort, found, len(self.own))
-        return Tuned(depth, efforts[-1], found, len(self.own))
+        # Recall grows with the effort: the least that does is found by halving, not one after the other.
+        known = {len(efforts) - 1: recall(depth, efforts[-1])}
+        low, high = 0, len(efforts) - 1
+        while low < high:
+            middle = (low + high) // 2
+            known[middle] = recall(depth, efforts[middle])
+            low, high = (low, middle) if known[middle] >= TARGET_RECALL else (middle + 1, high)
+        return Tuned(depth, efforts[low], known[low], len(self.own))
 
     def _scores(self, structure: Structure, file: RowsFile, depth: int, effort: int) -> NDArray[np.float32]:
         """The best K cosines of what is proposed, -inf where there are fewer."""

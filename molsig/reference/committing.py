@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.reference.encoding import ReadyVectors
 from molsig.types import items_of
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from molsig.index.batches import Conflict
     from molsig.index.store import Store
     from molsig.index.writer import Writer
-    from molsig.reference.encoding import ReadyVectors
     from molsig.types import Progress, Records
 
 BATCH_PATIENTS = 1024
 """Patients per transaction: small enough to lose little when killed, large enough for a fast commit."""
+
+READY_PATIENTS = 16_384
+"""The same where all vectors are ready: nothing is computed for them, and small commits cost as much as large ones."""
 
 BATCH_ROWS = 32_768
 """Vectors per transaction (100 MB), so that memory does not grow with the tiles of its patients; one patient with more
@@ -57,7 +60,8 @@ def commit_records(
     replaced = 0
     conflicts: list[Conflict] = []
     patients = 0
-    for begin, patients, chosen in _batches(modal, fresh):
+    ready = all(isinstance(encoder, ReadyVectors) for encoder in encoders)
+    for begin, patients, chosen in _batches(modal, fresh, READY_PATIENTS if ready else BATCH_PATIENTS):
         progress("encode and commit", begin, patients)
         batch = [
             encoder.encode(one, rows=rows.tolist(), allow_missing=allow_missing)
@@ -81,7 +85,7 @@ def _fresh(store: Store, records: Records, encoder: Encoder | ReadyVectors) -> N
 
 
 def _batches(
-    modal: Sequence[Records], fresh: Sequence[NDArray[np.int64]]
+    modal: Sequence[Records], fresh: Sequence[NDArray[np.int64]], most: int
 ) -> Iterator[tuple[int, int, list[NDArray[np.int64]]]]:
     """Yield, for one transaction after the other, the patients before it, all patients, and its rows of each modality.
 
@@ -100,6 +104,6 @@ def _batches(
     begin = 0
     while begin < len(patients):
         fitting = int(np.searchsorted(before, before[begin] + BATCH_ROWS, side="right")) - 1
-        end = min(begin + BATCH_PATIENTS, max(begin + 1, fitting), len(patients))
+        end = min(begin + most, max(begin + 1, fitting), len(patients))
         yield begin, len(patients), [rows[at[begin] : at[end]] for rows, at in zip(ordered, starts, strict=True)]
         begin = end
