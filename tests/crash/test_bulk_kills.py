@@ -56,7 +56,8 @@ def kill_bulk(folder: Path, kills: int) -> None:
     with store.reading() as connection:
         query = "SELECT block_size * used_blocks, block_size * total_blocks FROM pragma_database_size()"
         (used, total), *_ = connection.execute(query).fetchall()
-    assert used < last * one + (16 << 20), "rows of dead commits are still in use"
+    # Ids, digests and sums take some hundredths of what the vectors do; one dead commit would be as much as `one`.
+    assert used < 1.03 * last * one + (16 << 20), "rows of dead commits are still in use"
     assert total < (last + 2) * one, "space of dead commits is not used again"
 
 
