@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 ROW_BYTES = 4 * DIM
 _WORDS = ROW_BYTES // 8
 
-_BLOCK_ROWS = 16_384
-_LARGE = 512 << 20
+_BLOCK_ROWS = 8_192
+_LARGE = 256 << 20
+LET_GO_ROWS = 16_384
+"""After so many rows here and there (a gigabyte with what lies around them) the pages of a large file are let go."""
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -127,6 +129,7 @@ class RowsFile:
     short_lengths: NDArray[np.float32] = field(init=False)
     _checked: NDArray[np.bool_] = field(init=False, repr=False)
     _all: bool = field(init=False, default=False, repr=False)
+    _touched: int = field(init=False, default=0, repr=False)
 
     def __post_init__(self) -> None:
         self.short_lengths = self.facts.lengths.astype(np.float32)
@@ -172,6 +175,11 @@ class RowsFile:
         DamagedError
             One is not.
         """
+        # The system maps 64 KB around each row that is looked at: rows here and there soon map a large file as a whole.
+        self._touched += rows.size
+        if self._touched > LET_GO_ROWS:
+            self._touched = 0
+            self.let_go()
         if self._all:
             return
         new = self._checked[rows]
@@ -194,13 +202,17 @@ class RowsFile:
         self._all = True
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a copy of some rows, checked."""
-        self.check(rows)
-        return self.matrix[rows]
+        """Return a copy of some rows, checked; `DamagedError` as `check`."""
+        found = np.empty((len(rows), DIM), np.float32)
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            some = rows[start : start + _BLOCK_ROWS]
+            self.check(some)
+            found[start : start + len(some)] = self.matrix[some]
+        return found
 
     def let_go(self) -> None:
-        """Tell the system that the pages read so far are not needed soon."""
-        if self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        """Unmap the pages looked at so far, of a large file: they stay in the system's cache, not in this process."""
+        if len(self) * ROW_BYTES > _LARGE and self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.mapped.madvise(mmap.MADV_DONTNEED)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TARGET_RECALL = 0.995
 _SPARE = 0.002
 """What the search with all effort has to be above the target, so that a shallow one is not bought with width."""
+_QUERIES = 50
 # Scores this close are ties: which of the tied rows is found does not count against recall.
 _TIE = 1e-5
 
@@ -91,8 +92,12 @@ class Trial:
         rows = structure.search(self.queries, depth + 1, effort)
         valid = (rows >= 0) & (rows != self.own[:, None])
         rows = np.where(valid, rows, 0)
-        file.check(rows)
-        scores = inner_products(self.queries, file.matrix, rows) / file.short_lengths[rows]
+        scores = np.empty(rows.shape, np.float32)
+        # Some queries at a time, so that a large file is not mapped as a whole.
+        for start in range(0, len(rows), _QUERIES):
+            some = slice(start, start + _QUERIES)
+            file.check(rows[some])
+            scores[some] = inner_products(self.queries[some], file.matrix, rows[some]) / file.short_lengths[rows[some]]
         scores[~valid] = -np.inf
         return _best(scores)
 
