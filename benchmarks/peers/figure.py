@@ -21,7 +21,7 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     points, slopes = series(document), exponents(document)
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(16, 6), layout="constrained")
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(16, 8), layout="constrained")
     colours = plt.get_cmap("tab20").colors
     for axis, (key, label) in zip(axes, PANELS.items(), strict=True):
         for place, (name, some) in enumerate(points.items()):
@@ -40,7 +40,8 @@ def draw(document: Mapping[str, Any], path: Path) -> None:
         axis.set_ylabel(label)
         axis.grid(which="major", alpha=0.3)
         if points:
-            axis.legend(fontsize=8)
+            # Above the lines, not on them.
+            axis.legend(fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.01), borderaxespad=0)
     figure.suptitle("recall@10 of .99, no condition; exponents by least squares on both logarithms")
     figure.savefig(path, dpi=120)
     plt.close(figure)
