@@ -33,6 +33,7 @@ ROW_BYTES = 4 * DIM
 _WORDS = ROW_BYTES // 8
 
 _BLOCK_ROWS = 8_192
+_READ_ROWS = 2_048
 _LARGE = 256 << 20
 LET_GO_ROWS = 16_384
 """After so many rows here and there (a gigabyte with what lies around them) the pages of a large file are let go."""
@@ -204,10 +205,12 @@ class RowsFile:
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a copy of some rows, checked; `DamagedError` as `check`."""
         found = np.empty((len(rows), DIM), np.float32)
-        for start in range(0, len(rows), _BLOCK_ROWS):
-            some = rows[start : start + _BLOCK_ROWS]
+        for start in range(0, len(rows), _READ_ROWS):
+            some = rows[start : start + _READ_ROWS]
             self.check(some)
             found[start : start + len(some)] = self.matrix[some]
+            if len(rows) > _READ_ROWS:
+                self.let_go()
         return found
 
     def let_go(self) -> None:

@@ -98,6 +98,7 @@ class Trial:
             some = slice(start, start + _QUERIES)
             file.check(rows[some])
             scores[some] = inner_products(self.queries[some], file.matrix, rows[some]) / file.short_lengths[rows[some]]
+            file.let_go()
         scores[~valid] = -np.inf
         return _best(scores)
 
