@@ -184,7 +184,7 @@ class IvfRabitq:
 
     def effort_for(self, effort: int, share: float, depth: int) -> int:
         """As many times the cells, up to all of them."""
-        return min(self.cells, math.ceil(effort * max(1.0, share)))
+        return math.ceil(min(self.cells, effort * max(1.0, share)))
 
     def cost(self, depth: int, effort: int) -> float:
         """The centres of all cells, the cells opened, their codes, and the rows proposed."""

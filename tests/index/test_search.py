@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
+from molsig.evaluate.clustered import Mixture
 from molsig.index import approximate, exact, forget, search, vectors, view
 from molsig.index.search import Searcher
 from molsig.index.store import Store
@@ -307,3 +308,27 @@ def test_a_query_of_a_small_space_imports_neither_faiss_nor_torch(large) -> None
     )
     done = subprocess.run([sys.executable, "-c", program, large[0].path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+def test_filters_that_keep_or_drop_whole_groups_lose_nothing(
+    store: Store, encoded, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """As a condition on the cancer type does: what is kept of others lies far from the query, and close together."""
+    monkeypatch.setattr(search, "EXACT_ROWS", 100)
+    vectors, cluster, queries = Mixture(centres=40).draw(6_000, 60, seed=5)
+    names = [f"P{n:04d}" for n in range(6_000)]
+    with store.writer("test") as writer:
+        writer.commit([encoded(names, vectors=vectors)])
+        writer.build_indexes(["rna-test"], method=method)
+    searcher = Searcher(store)
+    for kept in (cluster % 4 == 0, cluster % 4 > 0):
+        some = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
+        exact, found = (
+            searcher.search("rna-test", queries, 10, patients=some, method=how) for how in ("exact", "index")
+        )
+        shared = [
+            len({hit.patient for hit in a} & {hit.patient for hit in b})
+            for a, b in zip(exact.hits, found.hits, strict=True)
+        ]
+        assert np.mean(shared) >= 9.9
