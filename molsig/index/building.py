@@ -31,6 +31,7 @@ from molsig.index.opened import OpenGeneration
 from molsig.index.rows_file import RowsFile, RowsWriter
 from molsig.index.structure import METHODS, empty, faiss, methods_for, unit
 from molsig.index.tuning import TARGET_RECALL, Trial
+from molsig.index.whole_file import told_if_full
 from molsig.types import DIM, silent
 
 if TYPE_CHECKING:
@@ -86,13 +87,15 @@ def build_indexes(
     clean(store)
     built = []
     for space in known if spaces is None else spaces:
-        need = what_is_due(store, space)
         before = generation_info(store.index_dir, space)
         chosen = method or (before.chosen if before is not None else "auto")
-        if force or (before is not None and before.method not in methods_for(chosen, before.rows)):
-            need = Due("asked for")
+        asked = force or (before is not None and before.method not in methods_for(chosen, before.rows))
+        need = Due("asked for") if asked else what_is_due(store, space)
         if need is not None:
-            built.append(_build(store, space, chosen, need.grows, seed=seed, progress=progress))
+            try:
+                built.append(_build(store, space, chosen, need.grows, seed=seed, progress=progress))
+            except OSError as error:
+                raise told_if_full(folder_of(store.index_dir, space), error) from error
     return built
 
 

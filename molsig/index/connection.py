@@ -8,7 +8,6 @@ own lock tries again.
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 import time
@@ -19,6 +18,7 @@ import duckdb
 
 from molsig.errors import DamagedError, LockedError, UsageError
 from molsig.index.turns import commit_waits, lock_of, pauses, turnstile
+from molsig.index.whole_file import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,8 +43,6 @@ that is nearly every row of a commit. Files with groups of any size are read and
 
 
 # DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 # Connections of one process share a database instance; one that is just being made or unmade is not fit to be joined.
 _opening = threading.Lock()
 
@@ -262,7 +260,7 @@ def _damage_told(database: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if any(os.strerror(reason) in str(error) for reason in _FULL):
+        if any(os.strerror(reason) in str(error) for reason in FULL):
             raise OSError(
                 f"{database}: the disk is full, nothing of this step was stored; free some space and give the same "
                 f"command again ({error})"

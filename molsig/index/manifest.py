@@ -12,14 +12,17 @@ import os
 import re
 import urllib.parse
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from molsig.errors import DamagedError
 from molsig.index.faults import reached
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 2
@@ -36,6 +39,21 @@ class NamedFile:
     name: str
     size: int
     sha256: str
+
+    def read(self, folder: Path) -> NDArray[np.uint8]:
+        """Return its bytes, uint8 (n,).
+
+        Raises
+        ------
+        DamagedError
+            It is not the file that was written.
+        FileNotFoundError
+            There is no such file.
+        """
+        data = np.fromfile(folder / self.name, dtype=np.uint8)
+        if len(data) != self.size or hashlib.sha256(data.data).hexdigest() != self.sha256:
+            raise DamagedError(f"{folder / self.name}: not the file that was written, its hash does not match")
+        return data
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +145,6 @@ def read_manifest(index_dir: Path, space: str) -> GenerationInfo | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
-    # Every search reads the file; the same bytes need not be checked again.
-    return _parsed(text, path, space)
-
-
-@lru_cache(maxsize=64)
-def _parsed(text: bytes, path: Path, space: str) -> GenerationInfo:
     try:
         told = json.loads(text)
         checksum = told.pop("checksum")

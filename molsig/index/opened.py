@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from molsig.errors import DamagedError
 from molsig.index.manifest import folder_of
@@ -43,7 +40,7 @@ class OpenGeneration:
         """
         self.info = info
         self._folder = folder_of(index_dir, info.space)
-        facts = RowFacts.read(self._folder / info.facts.name, info.facts.size, info.facts.sha256)
+        facts = RowFacts.read(self._folder, info.facts)
         self.file = RowsFile.open(self._folder / info.vectors, facts)
         if len(self.file) != info.rows:
             raise DamagedError(f"{self._folder / info.facts.name}: {len(self.file):,} rows, {info.rows:,} were written")
@@ -64,13 +61,6 @@ class OpenGeneration:
         """
         with self._lock:
             if self._structure is None:
-                path = self._folder / self.info.structure.name
-                data = np.fromfile(path, dtype=np.uint8)
-                # FAISS itself accepts most flipped bits.
-                if (
-                    len(data) != self.info.structure.size
-                    or hashlib.sha256(data.data).hexdigest() != self.info.structure.sha256
-                ):
-                    raise DamagedError(f"{path}: not the file that was written, its hash does not match")
-                self._structure = from_bytes(self.info.method, data)
+                # Its hash is looked at: FAISS itself accepts most flipped bits.
+                self._structure = from_bytes(self.info.method, self.info.structure.read(self._folder))
             return self._structure

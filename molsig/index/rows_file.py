@@ -10,7 +10,6 @@ shows, any other change all but surely.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import os
 from dataclasses import dataclass, field
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from molsig.index.manifest import NamedFile
 
 ROW_BYTES = 4 * DIM
 _WORDS = ROW_BYTES // 8
@@ -87,7 +88,7 @@ class RowFacts:
         )
 
     @classmethod
-    def read(cls, path: Path, size: int, sha256: str) -> RowFacts:
+    def read(cls, folder: Path, file: NamedFile) -> RowFacts:
         """Read a file of them.
 
         Raises
@@ -97,10 +98,10 @@ class RowFacts:
         FileNotFoundError
             There is no such file.
         """
-        data = np.fromfile(path, dtype=np.uint8)
-        if len(data) != size or size % 24 or hashlib.sha256(data.data).hexdigest() != sha256:
-            raise DamagedError(f"{path}: not the file that was written, its hash does not match")
-        rows = size // 24
+        data = file.read(folder)
+        rows, rest = divmod(len(data), 24)
+        if rest:
+            raise DamagedError(f"{folder / file.name}: {len(data)} bytes are no whole number of rows")
         ids, lengths, sums = (data[part * 8 * rows : (part + 1) * 8 * rows] for part in range(3))
         return cls(ids.view("<i8"), lengths.view("<f8"), sums.view("<u8"))
 

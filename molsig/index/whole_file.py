@@ -19,7 +19,8 @@ from molsig.index.manifest import sync_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when there is no room."""
 
 
 def write_whole(path: Path, content: bytes, *, step: str) -> None:
@@ -51,7 +52,7 @@ def write_whole(path: Path, content: bytes, *, step: str) -> None:
             unfinished.replace(path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise _told(path, error) from error
+        raise told_if_full(path, error) from error
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -65,8 +66,9 @@ def _remove_leftover(path: Path) -> None:
         path.unlink()
 
 
-def _told(path: Path, error: OSError) -> OSError:
-    if error.errno not in _FULL:
+def told_if_full(path: Path, error: OSError) -> OSError:
+    """Return an error that says what to do, where the disk is full; any other as it is."""
+    if error.errno not in FULL:
         return error
     return OSError(
         f"{path}: the disk is full, it was not written and what was there before stays; free some space and give the "

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +142,33 @@ def test_a_generation_grows_by_what_is_new(store: Store, encoded, method: str) -
     exact, found = (searcher.search("rna-test", vectors[::50], 1, method=how) for how in ("exact", "index"))
     assert found.method == method
     assert [hits[0].patient for hits in found.hits] == [hits[0].patient for hits in exact.hits]
+
+
+def test_a_full_disk_leaves_the_index_that_was_there(built: Store, encoded) -> None:
+    """Of a new index and of one that grows: it is told, the old one answers, and the same command finishes."""
+    query = built.vectors("rna-test")[1][:2]
+    expected = Searcher(built).search("rna-test", query, 5, method="index")
+    command = [sys.executable, "-m", "molsig", "index", str(built.path)]
+    for more, room in (("--force", 100_000), (None, 1_000_000)):
+        if more is None:
+            with built.writer("test") as writer:
+                writer.commit([encoded(names(60, "Q"), seed=1)])
+        done = subprocess.run(
+            [*command, *([more] if more else [])],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda room=room: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+        )
+        assert done.returncode == 4, done.stderr
+        assert "disk is full" in done.stderr
+        assert str(folder_of(built.index_dir, "rna-test")) in done.stderr
+        assert "Traceback" not in done.stderr
+        found = Searcher(built).search("rna-test", query[:1], 1, method="index")
+        assert (found.method, found.notes) == (expected.method, ())
+        assert found.hits[0][0] == expected.hits[0][0]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    assert all(check.ok for check in verify(built))
 
 
 def test_what_a_dead_writer_appended_is_cut_off(built: Store, encoded) -> None:

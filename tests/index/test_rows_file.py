@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molsig.errors import DamagedError
+from molsig.index.manifest import NamedFile
 from molsig.index.rows_file import ROW_BYTES, RowFacts, RowsFile, RowsWriter, checksums
 from molsig.types import DIM
 
@@ -43,14 +44,15 @@ def test_facts_are_what_was_written_or_nothing(tmp_path: Path) -> None:
     data = facts.serialised()
     path = tmp_path / "a.rows"
     path.write_bytes(data)
-    again = RowFacts.read(path, len(data), sha256(data).hexdigest())
+    written = NamedFile(path.name, len(data), sha256(data).hexdigest())
+    again = RowFacts.read(tmp_path, written)
     assert again.serialised() == data
     path.write_bytes(data[:-1] + b"x")
     with pytest.raises(DamagedError, match="hash"):
-        RowFacts.read(path, len(data), sha256(data).hexdigest())
+        RowFacts.read(tmp_path, written)
     path.write_bytes(data[:-1])
     with pytest.raises(DamagedError, match="hash"):
-        RowFacts.read(path, len(data), sha256(data).hexdigest())
+        RowFacts.read(tmp_path, written)
 
 
 @settings(max_examples=60, deadline=None)
