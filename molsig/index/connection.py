@@ -12,11 +12,12 @@ import os
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import duckdb
 
 from molsig.errors import DamagedError, LockedError, UsageError
+from molsig.index.checkpoint import checkpoint, put_back, undo_of
 from molsig.index.turns import commit_waits, lock_of, pauses, turnstile
 from molsig.index.whole_file import FULL
 
@@ -33,8 +34,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
 }
-# Vectors do not compress; trying costs more than half of the insert time.
-_WRITING = {**_CONFIG, "force_compression": "uncompressed"}
+# Vectors do not compress; trying costs more than half of the insert time. The log is written into the file when DuckDB
+# is told to and never by itself, because of what `checkpoint` does before.
+_WRITING = {**_CONFIG, "force_compression": "uncompressed", "checkpoint_threshold": "1TB"}
 
 ROW_GROUP = 8192
 """Rows that DuckDB lays out together: 25 MB of vectors. A full group goes to its place in the file while the insert is
@@ -42,7 +44,6 @@ still running; rows of one that is not full are written twice, to the log and to
 that is nearly every row of a commit. Files with groups of any size are read and written alike."""
 
 
-# DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
 # Connections of one process share a database instance; one that is just being made or unmade is not fit to be joined.
 _opening = threading.Lock()
 
@@ -99,9 +100,16 @@ def kept_open(database: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(database: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    _must_be_there(database)
     with lock_of(database).shared():
-        with turnstile(database, commit=False, patience=patience):
-            connection = _connect(database, read_only=True, patience=patience)
+        connection = None
+        while connection is None:
+            with turnstile(database, commit=False, patience=patience):
+                if not undo_of(database).exists():
+                    connection = _connect(database, read_only=True, patience=patience)
+            if connection is None:
+                with turnstile(database, commit=True, patience=patience):
+                    put_back(database)
         try:
             yield connection
         finally:
@@ -153,16 +161,26 @@ _kept = _KeptByThread()
 def writing(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open `database` for writing for the length of the block, alone in this process and among all others.
 
-    Closing it checkpoints, so that a reader does not replay the log. Only the holder of the writer lock calls this.
+    Leaving it checkpoints, so that a reader does not replay the log. Only the holder of the writer lock calls this.
     """
     _stop_keeping(database)
-    with lock_of(database).alone(), turnstile(database, commit=True, patience=patience):
+    _must_be_there(database)
+    with lock_of(database).alone(), turnstile(database, commit=True, patience=patience), _bytes_of(database) as file:
+        put_back(database)
         connection = _connect(database, read_only=False, patience=patience)
         try:
             with _damage_told(database):
+                connection.execute("PRAGMA disable_checkpoint_on_shutdown")
                 yield connection
+                checkpoint(connection, database, file)
         finally:
             _close(connection)
+
+
+def write_log(database: Path) -> None:
+    """Write what a writer that died left in the log into `database`."""
+    with writing(database):
+        pass
 
 
 @contextmanager
@@ -226,9 +244,22 @@ def _stop_keeping(database: Path) -> None:
         kept.let_go()
 
 
-def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def _bytes_of(database: Path) -> Iterator[BinaryIO]:
+    try:
+        file = database.open("rb")
+    except PermissionError as error:
+        raise UsageError(f"{database}: cannot be opened: {error}") from error
+    with file:
+        yield file
+
+
+def _must_be_there(database: Path) -> None:
     if not database.is_file():
         raise DamagedError(f"{database.parent}: not a molsig reference, {database.name} is missing")
+
+
+def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
     problem = ""
     for pause in pauses(patience):
         try:
@@ -260,6 +291,7 @@ def _damage_told(database: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        # DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
         if any(os.strerror(reason) in str(error) for reason in FULL):
             raise OSError(
                 f"{database}: the disk is full, nothing of this step was stored; free some space and give the same "

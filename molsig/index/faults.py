@@ -11,6 +11,10 @@ Steps, in the order an ingest meets them::
     commit.rows         its rows are written, its aggregates are not
     commit.before       everything is written, COMMIT is next
     commit.after        COMMIT has returned, the caller does not know it yet
+    checkpoint.write    the log is about to be written into the database, what that overwrites is not copied yet
+    checkpoint.rename   it is copied and fsynced, not renamed yet
+    checkpoint.begin    it is in place, the checkpoint is next
+    checkpoint.end      the checkpoint is through, the copy is still there
     attributes.before   patient columns are written, COMMIT is next
     index.vectors       vectors are about to be written, or appended to those of the generation before
     index.write         a FAISS file is about to be written under its temporary name
@@ -40,6 +44,10 @@ STEPS = (
     "commit.rows",
     "commit.before",
     "commit.after",
+    "checkpoint.write",
+    "checkpoint.rename",
+    "checkpoint.begin",
+    "checkpoint.end",
     "attributes.before",
     "index.vectors",
     "index.write",

@@ -10,7 +10,18 @@ import duckdb
 import pyarrow as pa
 
 from molsig.errors import DamagedError, NotFoundError
-from molsig.index.connection import ROW_GROUP, alone, connect_to, first, literal, spill_of, transaction, writing
+from molsig.index.checkpoint import log_of
+from molsig.index.connection import (
+    ROW_GROUP,
+    alone,
+    connect_to,
+    first,
+    literal,
+    spill_of,
+    transaction,
+    write_log,
+    writing,
+)
 from molsig.index.counters import counters, set_counters
 from molsig.index.faults import reached
 from molsig.index.manifest import sync_directory
@@ -84,7 +95,6 @@ def delete(database: Path, patients: Sequence[str], *, compact: bool) -> ForgetR
             reached("forget.before")
         connection.unregister("asked")
         reached("forget.after")
-        connection.execute("CHECKPOINT")
     return ForgetResult(counts["patients"], counts["samples"], counts["embeddings"], tuple(affected), compact)
 
 
@@ -92,10 +102,9 @@ def compact(database: Path) -> None:
     """Rewrite the database into a new file and put it in the place of the old one, whole or not at all."""
     fresh = database.with_name(f"{DATABASE}.new")
     remove_leftovers(database)
-    with writing(database) as connection:
-        connection.execute("CHECKPOINT")
+    write_log(database)
     with alone(database):
-        if database.with_name(f"{DATABASE}.wal").exists():
+        if log_of(database).exists():
             raise DamagedError(f"{database}: its log was not written into it; run molsig verify")
         connection = duckdb.connect(
             config={"force_compression": "uncompressed", "temp_directory": str(spill_of(fresh))}

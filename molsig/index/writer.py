@@ -10,7 +10,7 @@ from molsig.errors import UsageError
 from molsig.index import aggregates, attributes, building, forget, generations
 from molsig.index.batches import check_space, lay_out
 from molsig.index.commit import commit
-from molsig.index.connection import first, transaction, writing
+from molsig.index.connection import first, transaction, write_log, writing
 from molsig.index.counters import count_commit, counters, set_counters
 from molsig.index.faults import reached
 from molsig.types import SUM_SPACE, check_modality, silent
@@ -216,8 +216,7 @@ class Writer:
 
     def checkpoint(self) -> None:
         """Write the log into the database file."""
-        with writing(self.store.database) as connection:
-            connection.execute("CHECKPOINT")
+        write_log(self.store.database)
 
     def recover(self) -> None:
         """Finish what a writer that died left undone: an index file without a manifest, a compaction."""

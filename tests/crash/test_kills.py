@@ -36,6 +36,7 @@ ACTION_OF = {
     "forget": "forget",
     "compact": "forget",
     "migrate": "migrate",
+    "checkpoint": "ingest",
     "fusion": "learn",
 }
 
