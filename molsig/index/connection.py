@@ -220,11 +220,18 @@ def connect_to(database: Path) -> duckdb.DuckDBPyConnection:
     """
     connection = duckdb.connect(config={**_WRITING, "temp_directory": str(spill_of(database))})
     try:
+        _without_bars(connection)
         connection.execute(f"ATTACH {literal(database)} AS reference (ROW_GROUP_SIZE {ROW_GROUP})")
         connection.execute("USE reference")
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def _without_bars(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """Keep DuckDB from drawing bars of its own on the output of a notebook or an interactive Python."""
+    connection.execute("SET enable_progress_bar = false")
     return connection
 
 
@@ -266,7 +273,7 @@ def _connect(database: Path, *, read_only: bool, patience: float) -> duckdb.Duck
             with _opening:
                 if not read_only:
                     return connect_to(database)
-                return duckdb.connect(str(database), read_only=True, config=_CONFIG)
+                return _without_bars(duckdb.connect(str(database), read_only=True, config=_CONFIG))
         except duckdb.ConnectionException as error:
             problem = f"this process holds it open through another duckdb connection ({error})"
         except duckdb.Error as error:

@@ -375,3 +375,18 @@ def test_sums_of_many_and_few_rows_are_right(store: Store) -> None:
     for patient, vector in zip(rows, store.vectors(SUM_SPACE)[1], strict=True):
         np.testing.assert_allclose(vector, expected[patient], atol=1e-4)
     assert {info.space: info.rows for info in store.spaces()} == {"tiles": 339, "sum": 5}
+
+
+def test_duckdb_draws_nothing_where_python_is_interactive(store: Store) -> None:
+    """Its bars would stand in the output of a notebook, among ours."""
+    program = (
+        "import sys\nfrom pathlib import Path\nimport duckdb\nfrom molsig.index.connection import reading, writing\n"
+        "for connect in (reading, writing):\n    with connect(Path(sys.argv[1])) as connection:\n"
+        "        print(connection.execute(\"SELECT current_setting('enable_progress_bar')\").fetchall())\n"
+        "print(duckdb.connect().execute(\"SELECT current_setting('enable_progress_bar')\").fetchall())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(store.database)], capture_output=True, text=True, check=True
+    )
+    # The last line is what DuckDB does by itself.
+    assert done.stdout.split() == ["[(False,)]", "[(False,)]", "[(True,)]"]
