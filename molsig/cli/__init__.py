@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def _run(words: list[str]) -> None:
     from molsig.cli.stored import ask, asked
 
     if (question := asked(words)) is not None:
+        # The process ends with its answer. Until then Python would look for cycles to free a dozen times, and find few.
+        gc.disable()
         _leave(0 if ask(**question) else 1)
     from molsig.cli.app import app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,14 @@ class SpaceInfo:
     active: bool
     purged: int = 0
     generation: GenerationInfo | None = None
+
+
+class SpaceName(NamedTuple):
+    """A space that has rows, its modality, and whether it enters the patients' sums."""
+
+    space: str
+    modality: str
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +95,32 @@ def spaces_of(connection: duckdb.DuckDBPyConnection, index_dir: Path) -> list[Sp
     ]
 
 
+def space_names_of(connection: duckdb.DuckDBPyConnection) -> list[SpaceName]:
+    """Return the same spaces but the sum by name, which takes a quarter of the time: their rows are not counted."""
+    found = connection.execute(
+        "SELECT space, modality, active FROM spaces WHERE space IN (SELECT DISTINCT space FROM embeddings)"
+        " ORDER BY modality, space"
+    ).fetchall()
+    return [SpaceName(*one) for one in found]
+
+
 def rows_of(connection: duckdb.DuckDBPyConnection, space: str) -> pa.Table:
     """Return the rows of a space of an open database as (id, patient, sample, kind, item), by id."""
     if space == SUM_SPACE:
-        return connection.sql(
-            "SELECT id, patient, NULL::VARCHAR AS sample, 'tumour' AS kind, NULL::VARCHAR AS item"
-            " FROM aggregates ORDER BY id"
-        ).to_arrow_table()
-    return connection.sql(
-        "SELECT e.id AS id, e.patient AS patient, e.sample AS sample, s.kind AS kind, e.item AS item"
-        " FROM embeddings e JOIN samples s ON s.sample = e.sample WHERE e.space = ? ORDER BY e.id",
-        params=[space],
-    ).to_arrow_table()
+        found = connection.sql(
+            "SELECT id, patient, NULL::VARCHAR AS sample, 'tumour' AS kind, NULL::VARCHAR AS item FROM aggregates"
+        )
+    else:
+        found = connection.sql(
+            "SELECT e.id AS id, e.patient AS patient, e.sample AS sample, s.kind AS kind, e.item AS item"
+            " FROM embeddings e JOIN samples s ON s.sample = e.sample WHERE e.space = ?",
+            params=[space],
+        )
+    rows = found.to_arrow_table()
+    ids = integers(rows["id"])
+    # They come in the order they were inserted, which is that of their ids unless the file was compacted. To have them
+    # sorted by DuckDB takes half as long again.
+    return rows if bool((ids[1:] > ids[:-1]).all()) else rows.take(integers_to_arrow(np.argsort(ids)))
 
 
 def vectors_of(
