@@ -107,20 +107,15 @@ def space_names_of(connection: duckdb.DuckDBPyConnection) -> list[SpaceName]:
 def rows_of(connection: duckdb.DuckDBPyConnection, space: str) -> pa.Table:
     """Return the rows of a space of an open database as (id, patient, sample, kind, item), by id."""
     if space == SUM_SPACE:
-        found = connection.sql(
-            "SELECT id, patient, NULL::VARCHAR AS sample, 'tumour' AS kind, NULL::VARCHAR AS item FROM aggregates"
-        )
-    else:
-        found = connection.sql(
-            "SELECT e.id AS id, e.patient AS patient, e.sample AS sample, s.kind AS kind, e.item AS item"
-            " FROM embeddings e JOIN samples s ON s.sample = e.sample WHERE e.space = ?",
-            params=[space],
-        )
-    rows = found.to_arrow_table()
-    ids = integers(rows["id"])
-    # They come in the order they were inserted, which is that of their ids unless the file was compacted. To have them
-    # sorted by DuckDB takes half as long again.
-    return rows if bool((ids[1:] > ids[:-1]).all()) else rows.take(integers_to_arrow(np.argsort(ids)))
+        return connection.sql(
+            "SELECT id, patient, NULL::VARCHAR AS sample, 'tumour' AS kind, NULL::VARCHAR AS item"
+            " FROM aggregates ORDER BY id"
+        ).to_arrow_table()
+    return connection.sql(
+        "SELECT e.id AS id, e.patient AS patient, e.sample AS sample, s.kind AS kind, e.item AS item"
+        " FROM embeddings e JOIN samples s ON s.sample = e.sample WHERE e.space = ? ORDER BY e.id",
+        params=[space],
+    ).to_arrow_table()
 
 
 def vectors_of(

@@ -308,7 +308,7 @@ class Store:
         UsageError
             There is no such column.
         """
-        told: list[object] = self.attributes(patients, [name])[name].to_pylist()
+        told: list[object] = self.attributes(patients, [name])[-1].to_pylist()
         return told
 
     def columns(self) -> dict[str, str]:
