@@ -28,12 +28,12 @@ def load_ahead(index_dir: Path) -> None:
     """
 
     def load() -> None:
-        # Whatever is wrong with it is told by the search that wants it.
+        # A file may go while it is looked at. Whatever is wrong with faiss is told by the search that wants it.
         with suppress(Exception):
-            faiss()
+            if any(file.stat().st_size > LONG for file in index_dir.glob(f"*/*{FACTS}")):
+                faiss()
 
-    if any(file.stat().st_size > LONG for file in index_dir.glob(f"*/*{FACTS}")):
-        threading.Thread(target=load, name="load faiss", daemon=True).start()
+    threading.Thread(target=load, name="load faiss", daemon=True).start()
 
 
 class OpenGeneration:
