@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 LONGEST = 64
@@ -43,6 +45,14 @@ def names_at(column: pa.Array, places: NDArray[np.integer]) -> list[str]:
     offsets, data = _buffers(column)
     begins, ends = offsets[places].tolist(), offsets[places + 1].tolist()
     return [str(data[begin:end], "utf-8") for begin, end in zip(begins, ends, strict=True)]
+
+
+def names_to_arrow(names: Sequence[str]) -> pa.StringArray:
+    """Return names as a column; `pa.array` imports pandas, as `arrays` tells."""
+    texts = [name.encode() for name in names]
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum([len(text) for text in texts], out=ends[1:])
+    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts)))
 
 
 def coded(column: pa.Array) -> tuple[list[str], NDArray[np.int32]]:

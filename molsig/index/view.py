@@ -11,18 +11,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from molsig.errors import DamagedError
 from molsig.index.arrays import integers
 from molsig.index.generations import standing_of
-from molsig.index.names import coded, names_of, one_chunk
+from molsig.index.names import coded, names_of, names_to_arrow, one_chunk
 from molsig.index.reads import rows_of, vectors_of
 from molsig.index.vectors import ROW_BYTES, Vectors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.generations import Standing
@@ -217,4 +217,4 @@ def load_view(
     patients, codes = coded(one_chunk(rows["patient"]))
     earlier = None if before is None else before.vectors
     vectors = Vectors(store, space, ids, memory=memory, matrix=matrix, file=file, before=earlier)
-    return SpaceView(standing, ids, pa.array(patients, pa.string()), codes, rows, vectors, generation)
+    return SpaceView(standing, ids, names_to_arrow(patients), codes, rows, vectors, generation)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from molsig.index.names import LONGEST, coded, names_at, names_of, one_chunk
+from molsig.index.names import LONGEST, coded, names_at, names_of, names_to_arrow, one_chunk
 from molsig.index.opened import LONG
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def test_names_are_numbered_as_arrow_sorts_them(names: list[str], kind: pa.DataT
     assert codes.dtype == np.int32
     assert [distinct[code] for code in codes] == names
     assert names_of(column) == names
+    assert names_to_arrow(names).equals(pa.array(names, pa.string()))
     places = np.arange(len(names))[::-2]
     assert names_at(column, places) == [names[place] for place in places]
 
