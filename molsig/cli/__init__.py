@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -52,6 +53,10 @@ def _run(words: list[str]) -> None:
     from molsig.cli.stored import ask, asked
 
     if (question := asked(words)) is not None:
+        # The process ends with its answer. Until then Python would look for cycles to free a dozen times, and find few.
+        gc.disable()
+        # The products of one query are too small to be shared out: threads of numpy's wait for each other, busily.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         _leave(0 if ask(**question) else 1)
     from molsig.cli.app import app
 

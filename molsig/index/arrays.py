@@ -28,9 +28,7 @@ def vectors_to_arrow(vectors: NDArray[np.float32]) -> pa.FixedSizeListArray:
 
 def vectors_from_arrow(column: pa.Array | pa.ChunkedArray) -> NDArray[np.float32]:
     """Return a column of FLOAT[768] as float32 (n, 768)."""
-    flat: NDArray[np.float32] = _joined(
-        [_numbers(chunk.flatten(), np.float32) for chunk in _chunks(column)], np.float32
-    )
+    flat: NDArray[np.float32] = _joined([_flat(chunk) for chunk in _chunks(column)], np.float32)
     return flat.reshape(-1, DIM)
 
 
@@ -41,7 +39,7 @@ def stacked(batches: Iterable[pa.RecordBatch], rows: int) -> tuple[NDArray[np.in
     for batch in batches:
         start, end = end, end + batch.num_rows
         ids[start:end] = _numbers(batch["id"], np.int64)
-        vectors[start:end].reshape(-1)[:] = _numbers(batch["vector"].flatten(), np.float32)
+        vectors[start:end].reshape(-1)[:] = _flat(batch["vector"])
     if end != rows:
         raise ValueError(f"{end} rows came, {rows} were told")
     return ids, vectors
@@ -80,6 +78,14 @@ def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
     return [column] if isinstance(column, pa.Array) else column.chunks
+
+
+def _flat(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
+    """The numbers of all lists; the column's own `flatten` loads `pyarrow.compute`, 30 ms."""
+    if column.null_count:
+        raise ValueError(f"{column.null_count} of {len(column)} vectors are null")
+    width = column.type.list_size
+    return _numbers(column.values.slice(column.offset * width, len(column) * width), np.float32)
 
 
 def _numbers(values: pa.Array, kind: Any) -> NDArray[Any]:

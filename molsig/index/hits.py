@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from molsig.index.arrays import floats_to_arrow, integers_to_arrow
+from molsig.index.names import names_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +89,7 @@ class Ranked:
 
     def patients(self, begin: int, end: int) -> list[str]:
         """The patients of hits `begin` to `end`."""
-        names: list[str] = self.view.patients.take(integers_to_arrow(self.codes[begin:end])).to_pylist()
-        return names
+        return names_at(self.view.patients, self.codes[begin:end])
 
     def ends(self) -> list[int]:
         """Where the hits of each query begin, and the end of all."""

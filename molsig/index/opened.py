@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from molsig.errors import DamagedError
-from molsig.index.manifest import folder_of
+from molsig.index.manifest import FACTS, folder_of
 from molsig.index.rows_file import RowFacts, RowsFile
-from molsig.index.structure import from_bytes
+from molsig.index.structure import faiss, from_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from molsig.index.manifest import GenerationInfo
     from molsig.index.structure import Structure
+
+LONG = 48_000
+"""Bytes of what is known of the rows of a generation, at which they are about 2,000: fewer are searched exactly."""
+
+
+def load_ahead(index_dir: Path) -> None:
+    """Begin to load faiss in another thread where an index is so long that a search is likely to want it.
+
+    That takes as long as the database takes to tell the rows of two spaces, while Python waits for it.
+    """
+
+    def load() -> None:
+        # A file may go while it is looked at. Whatever is wrong with faiss is told by the search that wants it.
+        with suppress(Exception):
+            if any(file.stat().st_size > LONG for file in index_dir.glob(f"*/*{FACTS}")):
+                faiss()
+
+    threading.Thread(target=load, name="load faiss", daemon=True).start()
 
 
 class OpenGeneration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,14 @@ class SpaceInfo:
     active: bool
     purged: int = 0
     generation: GenerationInfo | None = None
+
+
+class SpaceName(NamedTuple):
+    """A space that has rows, its modality, and whether it enters the patients' sums."""
+
+    space: str
+    modality: str
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,15 @@ def spaces_of(connection: duckdb.DuckDBPyConnection, index_dir: Path) -> list[Sp
         SpaceInfo(space, modality, rows, patients, active, purged, generation_info(index_dir, space))
         for space, modality, rows, patients, active, purged in found
     ]
+
+
+def space_names_of(connection: duckdb.DuckDBPyConnection) -> list[SpaceName]:
+    """Return the same spaces but the sum by name, which takes a quarter of the time: their rows are not counted."""
+    found = connection.execute(
+        "SELECT space, modality, active FROM spaces WHERE space IN (SELECT DISTINCT space FROM embeddings)"
+        " ORDER BY modality, space"
+    ).fetchall()
+    return [SpaceName(*one) for one in found]
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, space: str) -> pa.Table:

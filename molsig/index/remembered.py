@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from molsig.index import attributes, filters
 from molsig.index.arrays import integers
 from molsig.index.connection import first
 from molsig.index.manifest import MANIFEST
+from molsig.index.names import names_of, one_chunk
 from molsig.index.patient_columns import PatientColumns
 from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.store import Store
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from molsig.index.reads import EncoderRow, SpaceInfo
+    from molsig.index.reads import EncoderRow, SpaceInfo, SpaceName
 
     T = TypeVar("T")
 
@@ -58,6 +58,10 @@ class RememberedStore(Store):
         manifests = file_stamp(sorted(self.index_dir.glob(f"*/{MANIFEST}")))
         return super().spaces() if manifests is None else list(self._once(("spaces", manifests), super().spaces))
 
+    def space_names(self) -> list[SpaceName]:
+        """As `Store.space_names`."""
+        return list(self._once("space names", super().space_names))
+
     def columns(self) -> dict[str, str]:
         """As `Store.columns`."""
         return dict(self._once("columns", super().columns))
@@ -65,10 +69,6 @@ class RememberedStore(Store):
     def patient_ids(self) -> list[str]:
         """As `Store.patient_ids`."""
         return list(self._once("patients", super().patient_ids))
-
-    def active_spaces(self) -> dict[str, str]:
-        """As `Store.active_spaces`."""
-        return dict(self._once("active spaces", super().active_spaces))
 
     def select_patients(self, where: str | None = None) -> Sequence[str]:
         """As `Store.select_patients`; the same tuple for a condition that was met lately."""
@@ -109,10 +109,10 @@ class RememberedStore(Store):
         return pa.table([pa.array(patients, pa.string()), *found], names=["patient", *names])
 
     def records(self, patients: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """As `Store.records`."""
-        held = self._attributes()
+        """As `Store.records`; the first time what is said of these patients alone is read."""
+        held = self._attributes() if self._again("records") else None
         if held is None or held.values is None:
-            return super().records(patients)
+            return {row.pop("patient"): row for row in super().attributes(patients).to_pylist()}
         rows = [(patient, held.row_of.get(patient)) for patient in patients]
         return {
             patient: {name: None if row is None else values[row] for name, values in held.values.items()}
@@ -134,17 +134,23 @@ class RememberedStore(Store):
         return PatientColumns(tuple(names), held.table, rows, held.values)
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
-        """As `Store.column`."""
-        held = self._attributes()
-        if held is None:
-            return super().column(name, patients)
-        values = held.column(name)
-        rows = map(held.row_of.get, patients)
-        return [None if row is None else values[row] for row in rows]
+        """As `Store.column`; one column is read and held by itself."""
+        held = self._once(("column", name), lambda: self._whole_column(name))
+        return super().column(name, patients) if held is None else [held.get(patient) for patient in patients]
 
     def _attributes(self) -> _Attributes | None:
         """All patient columns; None where they are too many."""
         return self._once("attributes", self._all_attributes)
+
+    def _whole_column(self, name: str) -> dict[str, object] | None:
+        """One column by patient; None where they are too many."""
+        with self.reading() as connection:
+            rows = first(connection, "SELECT count(*) FROM patients")
+            if rows is None or 2 * rows[0] > HELD_CELLS:
+                return None
+            known = attributes.names_of(list(attributes.columns(connection)), [name])
+            table = attributes.read(connection, known)
+        return dict(zip(names_of(one_chunk(table["patient"])), table[-1].to_pylist(), strict=True))
 
     def _all_attributes(self) -> _Attributes | None:
         with self.reading() as connection:
@@ -153,6 +159,13 @@ class RememberedStore(Store):
             if rows is None or rows[0] * (len(names) + 1) > HELD_CELLS:
                 return None
             return _Attributes(attributes.read(connection, names).combine_chunks())
+
+    def _again(self, what: object) -> bool:
+        """Whether something is asked for that was asked for before, in this state of the database."""
+        asked: set[object] = self._once("asked", set)
+        known = what in asked
+        asked.add(what)
+        return known
 
     def _once(self, what: object, read: Callable[[], T]) -> T:
         """What was read of this state of the database, else what `read` gives now."""
@@ -177,7 +190,6 @@ class _Attributes:
     def __init__(self, table: pa.Table) -> None:
         self.table = table
         self.names: list[str] = table.column_names[1:]
-        self._columns: dict[str, list[object]] = {}
         self._rows: dict[int, tuple[pa.Array, NDArray[np.int64]]] = {}
 
     @cached_property
@@ -192,19 +204,14 @@ class _Attributes:
             return None
         return {name: self.table[name].to_pylist() for name in self.names}
 
-    def column(self, name: str) -> list[object]:
-        """One column as a list; `UsageError` if there is none."""
-        if name not in self._columns:
-            (known,) = attributes.names_of(self.names, [name])
-            self._columns[name] = self.table[known].to_pylist()
-        return self._columns[name]
-
     def rows_of(self, patients: pa.Array) -> NDArray[np.int64]:
         """The row of each of some patients, -1 for none; looked up once for the same array."""
         known = self._rows.get(id(patients))
         if known is None:
             while len(self._rows) >= HELD_CONDITIONS:
                 self._rows.pop(next(iter(self._rows)), None)
+            import pyarrow.compute as pc  # 30 ms, which a query from the command line does not need
+
             # The patients are kept beside it: no other object takes their id meanwhile.
             found = pc.index_in(patients, value_set=self.table["patient"])
             known = self._rows[id(patients)] = (patients, integers(found.fill_null(-1)))

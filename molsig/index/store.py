@@ -28,6 +28,7 @@ from molsig.index.reads import (
     recognised,
     rows_of,
     snapshot_of,
+    space_names_of,
     spaces_of,
     vectors_of,
 )
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from molsig.index.reads import (
         EncoderRow,
         SpaceInfo,
+        SpaceName,
     )
     from molsig.index.writer import Writer as Writer
     from molsig.types import Progress
@@ -175,6 +177,11 @@ class Store:
         with self.reading() as connection:
             return spaces_of(connection, self.index_dir)
 
+    def space_names(self) -> list[SpaceName]:
+        """Return every space but the sum that has rows, by modality; not how many, which `spaces` counts."""
+        with self.reading() as connection:
+            return space_names_of(connection)
+
     def stored(self, space: str) -> pa.Table:
         """Return what is stored of a space as (sample, item, digest); an unknown space has no row."""
         with self.reading() as connection:
@@ -249,7 +256,7 @@ class Store:
 
     def active_spaces(self) -> dict[str, str]:
         """Return the space in use of each modality."""
-        return {info.modality: info.space for info in self.spaces() if info.active and info.space != SUM_SPACE}
+        return {one.modality: one.space for one in self.space_names() if one.active}
 
     def select_patients(self, where: str | None = None) -> Sequence[str]:
         """Return the patients for whom an SQL condition over the patient columns is true, sorted; all without one.
@@ -301,7 +308,7 @@ class Store:
         UsageError
             There is no such column.
         """
-        told: list[object] = self.attributes(patients, [name])[name].to_pylist()
+        told: list[object] = self.attributes(patients, [name])[-1].to_pylist()
         return told
 
     def columns(self) -> dict[str, str]:

@@ -11,19 +11,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from molsig.errors import DamagedError
-from molsig.index.arrays import booleans, integers
+from molsig.index.arrays import integers
 from molsig.index.generations import standing_of
+from molsig.index.names import coded, names_of, names_to_arrow, one_chunk
 from molsig.index.reads import rows_of, vectors_of
 from molsig.index.texts import Texts
 from molsig.index.vectors import ROW_BYTES, Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.index.generations import Standing
@@ -115,13 +115,36 @@ class SpaceView:
             wanted[self._codes_of(exclude)] = False
             mask = wanted[self.codes]
         if kinds is not None:
-            of_kind = booleans(pc.is_in(self.rows["kind"], value_set=pa.array(list(kinds), pa.string())))
+            of_kind = self.of_kinds(kinds)
             mask = of_kind if mask is None else mask & of_kind
         return None if mask is None or mask.all() else mask
+
+    def of_kinds(self, kinds: Collection[str]) -> NDArray[np.bool_]:
+        """Return which rows are samples of some kinds, bool (n,)."""
+        names, codes = self._kinds
+        asked: NDArray[np.bool_] = np.array([name in kinds for name in names], bool)[codes]
+        return asked
+
+    def kinds_at(self, positions: NDArray[np.int64]) -> list[str]:
+        """Return the kind of some rows."""
+        names, codes = self._kinds
+        return [names[code] for code in codes[positions].tolist()]
+
+    @cached_property
+    def _kinds(self) -> tuple[list[str], NDArray[np.int32]]:
+        return coded(one_chunk(self.rows["kind"]))
 
     def positions_of(self, patients: Collection[str]) -> NDArray[np.int64]:
         """Return the positions of all rows of some patients, ascending."""
         return np.sort(self.positions_of_codes(self._codes_of(patients)))
+
+    def positions_by_patient(self, patients: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the positions of all rows of some patients, patient by patient, and whose of them each is, from 0."""
+        code_of = self._code_of
+        known = [(number, code_of[patient]) for number, patient in enumerate(patients) if patient in code_of]
+        numbers, codes = np.array(known, np.int64).reshape(-1, 2).T
+        _, starts = self._by_patient
+        return self.positions_of_codes(codes), np.repeat(numbers, starts[codes + 1] - starts[codes])
 
     def positions_of_codes(self, codes: Iterable[int]) -> NDArray[np.int64]:
         """Return the positions of all rows of patients given by their codes, patient by patient."""
@@ -147,7 +170,7 @@ class SpaceView:
 
     @cached_property
     def _code_of(self) -> dict[str, int]:
-        return {patient: code for code, patient in enumerate(self.patients.to_pylist())}
+        return {patient: code for code, patient in enumerate(names_of(self.patients))}
 
     def _codes_of(self, patients: Collection[str]) -> list[int]:
         """Return the codes of those of `patients` that have a row."""
@@ -187,12 +210,7 @@ def load_view(
     ids = integers(rows["id"])
     if held is not None and not np.array_equal(held, ids):
         raise DamagedError(f"{store.path}: space {space!r} has vectors without their sample")
-    encoded = rows["patient"].combine_chunks().dictionary_encode()
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    order = pc.sort_indices(encoded.dictionary)
-    rank = np.empty(len(order), np.int32)
-    rank[integers(order)] = np.arange(len(order), dtype=np.int32)
-    codes = rank[integers(encoded.indices)]
+    patients, codes = coded(one_chunk(rows["patient"]))
     earlier = None if before is None else before.vectors
     vectors = Vectors(store, space, ids, memory=memory, matrix=matrix, file=file, before=earlier)
-    return SpaceView(standing, ids, encoded.dictionary.take(order), codes, rows, vectors, generation)
+    return SpaceView(standing, ids, names_to_arrow(patients), codes, rows, vectors, generation)

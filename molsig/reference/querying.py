@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import InputError, NotFoundError, UsageError
-from molsig.index.arrays import integers_to_arrow
+from molsig.index.names import names_at
 from molsig.retrieval.route import TUMOUR_KINDS, Query, check_kind
-from molsig.types import DIM, SUM_SPACE
+from molsig.types import DIM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,13 +38,13 @@ def stored_queries(
     not read again.
     """
     check_kind(kind)
-    spaces = store.spaces()
+    spaces = store.space_names()
     known = {info.modality for info in spaces}
     for modality in modalities or ():
         if modality not in known:
             raise UsageError(f"--modality {modality}: nothing of it is stored; there are {', '.join(sorted(known))}")
     # A reference whose encoder was replaced keeps the old vectors too; only those in use are asked about.
-    active = {info.space: info.modality for info in spaces if info.active and info.space != SUM_SPACE}
+    active = {info.space: info.modality for info in spaces if info.active}
     at_hand = None if searcher is None else _at_hand(searcher, active, patients)
     if at_hand is None:
         table, vectors = store.embeddings_of(patients)
@@ -70,7 +70,8 @@ def _at_hand(
             return None
         positions = view.positions_of(set(patients))
         said = {"space": space, "modality": modality}
-        held += [row | said for row in view.rows.take(integers_to_arrow(positions)).to_pylist()]
+        told = (view.ids[positions].tolist(), names_at(view.patients, view.codes[positions]), view.kinds_at(positions))
+        held += [{"id": i, "patient": patient, "kind": kind} | said for i, patient, kind in zip(*told, strict=True)]
         parts.append(view.vectors.take(positions))
     if not set(patients) <= {row["patient"] for row in held}:
         return None

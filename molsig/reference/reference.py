@@ -85,10 +85,23 @@ class Reference:
     def query_once(cls, path: str | Path, patients: str | Sequence[str], **how: Any) -> list[Answer]:
         """Open the reference at `path` for one `query_many`: all that is read of the database is one opening of it."""
         from molsig.index.connection import kept_open
+        from molsig.index.opened import load_ahead
         from molsig.index.schema import DATABASE
 
+        load_ahead(Path(path) / "index")
         with kept_open(Path(path) / DATABASE):
-            return cls.open(path).query_many(patients, **how)
+            reference = cls.open(path)
+            reference._look_ahead(_names(how.get("vote")) or (), how.get("fusion", "auto"), how.get("kind", "auto"))
+            return reference.query_many(patients, **how)
+
+    def _look_ahead(self, votes: Sequence[str], fusion: str, kind: str) -> None:
+        """Read the spaces that a fused query reads in any case, so that its patients can be looked up in them."""
+        from molsig.reference.learning import learned_for
+
+        learned, _ = learned_for(self._store, self._shelf, votes, fusion)
+        if learned is not None and kind not in ("any", "normal"):
+            for space in learned.spaces.values():
+                self._searcher.view(space)
 
     @property
     def path(self) -> Path:

@@ -89,18 +89,25 @@ class EvidenceModel:
         """
         out = voices_of(len(self.heads), self.joint is not None, len(vectors), len(self.classes))
         present = self.present(vectors)
+        joined = () if self.joint is None else self.joint.modalities
+        halves: dict[str, Array] = {}
         for place, (modality, head) in enumerate(self.heads.items()):
             held = np.flatnonzero(present[place])
             if len(held):
                 first = place * len(VIEWS)
-                out[first : first + 2, held] = head.evidence(vectors.vectors[modality][held])
+                standardised = head.standardised(vectors.vectors[modality][held])
+                out[first : first + 2, held] = head.evidence_of(standardised)
+                if modality in joined:
+                    halves[modality] = standardised
                 if counts is not None and modality in self.familiarity.unfamiliar:
                     out[first + 2, held] = neighbour_evidence(counts[modality][held], head.log_prior)
         if self.joint is not None:
-            places = [self.modalities.index(one) for one in self.joint.modalities]
-            both = np.flatnonzero(present[places].all(axis=0))
-            if len(both):
-                out[-1, both] = self.joint.evidence(side_by_side(vectors, self.heads, self.joint.modalities, both))
+            places = [self.modalities.index(one) for one in joined]
+            both: NDArray[np.bool_] = np.all(present[places], axis=0)
+            if both.any():
+                # Of each modality's rows those of patients who have the other one too.
+                pair = [halves[m][both[present[place]]] for m, place in zip(joined, places, strict=True)]
+                out[-1, both] = self.joint.evidence(np.concatenate(pair, axis=1))
         return out
 
     def log_posterior(self, evidence: Array, present: NDArray[np.bool_]) -> Array:

@@ -122,10 +122,10 @@ def far_off(
 
 def _by_set(quantiles: Mapping[int, Quantiles], scores: Array, codes: NDArray[np.int64]) -> Array:
     out = np.full(len(scores), 0.5)
-    for code in np.unique(codes):
+    for code in set(codes.tolist()):
         rows = np.flatnonzero((codes == code) & ~np.isnan(scores))
-        if int(code) in quantiles:
-            out[rows] = quantiles[int(code)].share_below(scores[rows])
+        if code in quantiles:
+            out[rows] = quantiles[code].share_below(scores[rows])
     return out
 
 

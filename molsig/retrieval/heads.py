@@ -68,12 +68,18 @@ class Head:
 
     def standardised(self, vectors: NDArray[np.float32]) -> Array:
         """Vectors (n, 768) as the weights take them."""
-        return (_prepared(vectors, self.unit) - self.mean) / self.scale
+        x = _prepared(vectors, self.unit)
+        x -= self.mean
+        x /= self.scale
+        return x
 
     def evidence(self, vectors: NDArray[np.float32]) -> Array:
         """Log-likelihood ratios of vectors (n, 768) in the two views, (2, n, classes)."""
-        x = self.standardised(vectors)
-        scores = [x @ weights[:-1] + weights[-1] for weights in (self.linear, self.gaussian)]
+        return self.evidence_of(self.standardised(vectors))
+
+    def evidence_of(self, standardised: Array) -> Array:
+        """The same of standardised vectors."""
+        scores = [standardised @ weights[:-1] + weights[-1] for weights in (self.linear, self.gaussian)]
         scores[1] = FLATTENED * scores[1] + self.log_prior
         return np.stack([_ratios(one, self.log_prior) for one in scores])
 
@@ -173,7 +179,9 @@ def log_softmax(scores: Array) -> Array:
 
 def _prepared(vectors: NDArray[np.float32], unit: bool) -> Array:
     x = vectors.astype(np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9) if unit else x
+    if unit:
+        x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+    return x
 
 
 def _logistic(x: Array, axes: Array, classes: NDArray[np.int64], n_classes: int) -> Array:

@@ -14,10 +14,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from molsig.index.arrays import distinct, integers, integers_to_arrow
+from molsig.index.arrays import distinct
+from molsig.index.names import names_at, names_of
 from molsig.retrieval.patient_vectors import patients_with, summed
 from molsig.types import DIM
 
@@ -155,7 +154,7 @@ class PatientMemory:
             self._asked += count
         if held is None:
             sayings = self._read(learned, proposed, evidence=evidence)
-            rows_in = {id(view): _rows_of(sayings, view) for some in proposed for view, _ in some}
+            rows_in = _rows_proposed(sayings, proposed)
         else:
             sayings = held.sayings
             rows_in = held.rows_in
@@ -167,8 +166,10 @@ class PatientMemory:
         for some, out in zip(proposed, left_out, strict=True):
             parts = [rows_in[id(view)][codes] for view, codes in some]
             rows = distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-            absent = [-1, *(sayings.row_of.get(patient, -1) for patient in out)]
-            found.append(rows[~np.isin(rows, absent)])
+            rows = rows[rows >= 0]
+            for patient in out:
+                rows = rows[rows != sayings.row_of.get(patient, -1)]
+            found.append(rows)
         return sayings, found
 
     def _read(
@@ -178,7 +179,7 @@ class PatientMemory:
         names: set[str] = set()
         for some in proposed:
             for view, codes in some:
-                names.update(view.patients.take(integers_to_arrow(distinct(codes))).to_pylist())
+                names.update(names_at(view.patients, distinct(codes)))
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
         vectors = _vectors_of(sorted(names), learned.spaces, views)
         return Sayings.of(learned, learned.evidence if evidence else None, vectors)
@@ -217,7 +218,7 @@ class PatientMemory:
 
     def _hold(self, learned: Learned) -> _Held:
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
-        patients = sorted(set().union(*(view.patients.to_pylist() for view in views.values())))
+        patients = sorted(set().union(*(names_of(view.patients) for view in views.values())))
         model = learned.evidence
         classes, modalities = (0, 0) if model is None else (len(model.classes), len(model.modalities))
         all_of_them = Sayings(
@@ -243,13 +244,26 @@ def _vectors_of(patients: Sequence[str], spaces: Mapping[str, str], views: Mappi
     """What patients have in some spaces, summed; who has nothing is left out."""
     found = {}
     for modality, space in spaces.items():
-        positions = views[space].positions_of(patients)
-        rows = views[space].rows.take(integers_to_arrow(positions))
-        found[modality] = summed(patients, rows, views[space].vectors.take(positions))
+        view = views[space]
+        positions, of = view.positions_by_patient(patients)
+        counted = ~view.of_kinds(("normal",))[positions]
+        positions, of = positions[counted], of[counted]
+        found[modality] = summed(len(patients), of, positions, view.vectors.take)
     return patients_with(patients, found)
 
 
 def _rows_of(sayings: Sayings, view: SpaceView) -> NDArray[np.int64]:
     """The row of each patient of a view, by code, int64; -1 for who says nothing."""
-    names = pa.array(sayings.patients, pa.string())
-    return integers(pc.index_in(view.patients, value_set=names).fill_null(-1))
+    return np.array([sayings.row_of.get(patient, -1) for patient in names_of(view.patients)], np.int64)
+
+
+def _rows_proposed(
+    sayings: Sayings, proposed: Sequence[Sequence[tuple[SpaceView, NDArray[np.int64]]]]
+) -> dict[int, NDArray[np.int64]]:
+    """The same by view, of the patients who were proposed only."""
+    rows_in: dict[int, NDArray[np.int64]] = {}
+    for some in proposed:
+        for view, codes in some:
+            rows = rows_in.setdefault(id(view), np.full(len(view.patients), -1, np.int64))
+            rows[codes] = [sayings.row_of.get(patient, -1) for patient in names_at(view.patients, codes)]
+    return rows_in

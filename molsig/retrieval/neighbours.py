@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.arrays import integers_to_arrow
+from molsig.index.names import names_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,8 @@ class Neighbours:
         for space, view in views.items():
             if view is not None:
                 positions = view.positions_of(patients)
-                of = view.patients.take(integers_to_arrow(view.codes[positions].astype(np.int64)))
-                self._add(space, of.to_pylist(), view.vectors.take(positions))
+                of = names_at(view.patients, view.codes[positions].astype(np.int64))
+                self._add(space, of, view.vectors.take(positions))
 
     def _add(self, space: str, patients: Sequence[str], vectors: NDArray[np.float32]) -> None:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)

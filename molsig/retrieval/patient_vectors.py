@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from molsig.errors import UsageError
-from molsig.index.arrays import booleans, integers
+from molsig.index.names import coded, one_chunk
 from molsig.types import DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from molsig.index.store import Store
 
-_AT_A_TIME = 4096
-"""Patients whose vectors are summed at a time."""
+_AT_A_TIME = 512
+"""Vectors of patients with several that are read at a time (1.5 MB): they are summed while they are in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,47 +131,61 @@ def load_patient_vectors(store: Store, modalities: Sequence[str] | None = None) 
     if unknown := [modality for modality in wanted if modality not in spaces]:
         raise UsageError(f"no {unknown[0]} vectors are stored; there are {', '.join(sorted(spaces))}")
     patients = store.patient_ids()
+    number_of = {patient: number for number, patient in enumerate(patients)}
     found: dict[str, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
     for modality in wanted:
         rows = store.rows(spaces[modality])
         _, block = store.vectors(spaces[modality])
-        found[modality] = summed(patients, rows, block)
+        names, codes = coded(one_chunk(rows["patient"]))
+        kinds, kind = coded(one_chunk(rows["kind"]))
+        counted = np.flatnonzero(np.array([name != "normal" for name in kinds], bool)[kind])
+        of = np.array([number_of[name] for name in names], np.int64)[codes[counted]]
+        found[modality] = summed(len(patients), of, counted, block.__getitem__)
     return patients_with(patients, found)
 
 
 def summed(
-    patients: Sequence[str], rows: pa.Table, block: NDArray[np.float32]
+    patients: int,
+    of: NDArray[np.int64],
+    places: NDArray[np.int64],
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]],
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Sum the vectors that patients have in one space, normal samples left out.
+    """Sum the vectors that patients have in one space.
 
     Parameters
     ----------
     patients
-        Ids, all of those in `rows` among them.
-    rows
-        Columns ``patient`` and ``kind``.
-    block
-        Their vectors, (rows, 768).
+        How many there are.
+    of
+        Whose each vector is, (vectors,), below `patients`.
+    places
+        By what `read` knows it, (vectors,).
+    read
+        Gives the vectors at some places, float32 (m, 768).
 
     Returns
     -------
     sums, present
-        float32 (patients, 768), summed in float64 in the order of `rows`, and who has any, (patients,).
+        float32 (patients, 768), summed in float64 in the order of `of`, and who has any, (patients,).
     """
-    counted = np.flatnonzero(booleans(pc.not_equal(rows["kind"], "normal")))
-    of = integers(pc.index_in(rows["patient"], value_set=pa.array(patients, pa.string())))[counted]
-    order = np.argsort(of, kind="stable")
-    found, starts = np.unique(of[order], return_index=True)
-    total = np.zeros((len(patients), DIM), dtype=np.float32)
-    # A long space is summed in parts, so that its float64 copy does not stand in memory as a whole.
-    for first in range(0, len(found), _AT_A_TIME):
-        some = slice(first, first + _AT_A_TIME)
-        end = starts[first + _AT_A_TIME] if first + _AT_A_TIME < len(found) else len(order)
-        terms = block[counted[order[starts[first] : end]]].astype(np.float64)
-        total[found[some]] = np.add.reduceat(terms, starts[some] - starts[first], axis=0)
-    present = np.zeros(len(patients), dtype=bool)
-    present[found] = True
-    return total, present
+    total = np.zeros((patients, DIM), dtype=np.float32)
+    counts = np.bincount(of, minlength=patients)
+    order = places[np.argsort(of, kind="stable")]
+    ends = np.cumsum(counts)
+    alone = np.flatnonzero(counts == 1)
+    total[alone] = read(order[ends[alone] - 1])
+    several = np.flatnonzero(counts > 1)
+    reach = np.cumsum(counts[several])
+    first, done = 0, 0
+    while first < len(several):
+        stop = max(first + 1, int(np.searchsorted(reach, done + _AT_A_TIME, side="right")))
+        some = several[first:stop]
+        vectors = read(np.concatenate([order[ends[one] - counts[one] : ends[one]] for one in some]))
+        for one, end in zip(some.tolist(), (reach[first:stop] - done).tolist(), strict=True):
+            # Down the rows, one after the other: no rounding depends on which other patients are summed.
+            total[one] = np.add.reduce(vectors[end - counts[one] : end], axis=0, dtype=np.float64)
+        first, done = stop, int(reach[stop - 1])
+    return total, counts > 0
 
 
 def patients_with(

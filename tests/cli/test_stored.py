@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-UNUSED = ("faiss", "numpy.ma", "numpy.random", "pandas.core", "pydantic", "rich", "scipy", "sklearn", "torch", "typer")
+UNUSED = (
+    "faiss",
+    "numpy.ma",
+    "numpy.random",
+    "pandas.core",
+    "pyarrow.compute",
+    "pydantic",
+    "rich",
+    "scipy",
+    "sklearn",
+    "torch",
+    "typer",
+)
 """What a query of a small reference by a stored patient, printed to a pipe, has no use for. Of pandas what it consists
 of: pyarrow asks for pandas itself and is told that there is none, which counts as an import, too."""
 
@@ -137,6 +150,15 @@ def patient(built: Path) -> str:
     return Store.open(built).patient_ids()[0]
 
 
+@pytest.fixture(scope="module")
+def learned(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from molsig.reference import Reference
+
+    place = shutil.copytree(built, tmp_path_factory.mktemp("stored") / "learned.molsig")
+    Reference.open(place).learn()
+    return place
+
+
 @pytest.mark.parametrize("words", [(), ("--json",), ("--vote", "cancer_type", "--where", "age > 1"), ("-o", "a.html")])
 def test_a_query_by_a_stored_patient_loads_little(
     built: Path, patient: str, tmp_path: Path, words: tuple[str, ...]
@@ -150,6 +172,21 @@ def test_a_query_by_a_stored_patient_loads_little(
     assert of(LEARNING, modules) == []
     # 360 when this was written, nearly all of them those of Python, numpy, DuckDB and pyarrow themselves.
     assert len(modules) < 420
+
+
+@pytest.mark.parametrize("words", [(), ("--json", "--vote", "cancer_type"), ("--modality", "rna")])
+def test_a_fused_query_loads_as_little_and_says_what_an_open_reference_says(
+    learned: Path, patient: str, words: tuple[str, ...]
+) -> None:
+    done, modules = loaded("query", learned, "--patient", patient, *words)
+    assert done.returncode == 0, done.stderr
+    assert of(UNUSED, modules) == []
+    assert "evidence" in done.stdout
+    if "--json" in words:
+        from molsig.reference import Reference
+
+        again = Reference.open(learned).query(patient, vote="cancer_type").to_dict()
+        assert json.loads(done.stdout) == json.loads(json.dumps(again, default=str))
 
 
 def test_help_loads_nothing_that_a_query_needs() -> None:

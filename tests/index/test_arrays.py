@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molsig.index.arrays import booleans, integers, integers_to_arrow
+from molsig.index.arrays import booleans, integers, integers_to_arrow, vectors_from_arrow, vectors_to_arrow
+from molsig.types import DIM
 
 SLICES = st.tuples(st.integers(0, 40), st.integers(0, 40))
 
@@ -40,6 +41,17 @@ def test_booleans_are_read_through_any_slice(values: list[bool], cut: tuple[int,
     assert found.tolist() == values[cut[0] : sum(cut)]
     several = pa.chunked_array([column, column.slice(*cut)], type=column.type)
     assert booleans(several).tolist() == values + values[cut[0] : sum(cut)]
+
+
+def test_vectors_are_read_through_any_slice() -> None:
+    vectors = np.random.default_rng(0).standard_normal((6, DIM), dtype=np.float32)
+    column = vectors_to_arrow(vectors)
+    np.testing.assert_array_equal(vectors_from_arrow(column), vectors)
+    np.testing.assert_array_equal(vectors_from_arrow(column.slice(2, 3)), vectors[2:5])
+    several = pa.chunked_array([column.slice(4), column.slice(1, 1).slice(0), column.slice(6)])
+    np.testing.assert_array_equal(vectors_from_arrow(several), vectors[[4, 5, 1]])
+    with pytest.raises(ValueError, match="1 of 2 vectors are null"):
+        vectors_from_arrow(pa.array([vectors[0].tolist(), None], column.type))
 
 
 def test_a_column_without_a_chunk_is_empty() -> None:

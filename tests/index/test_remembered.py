@@ -32,6 +32,9 @@ SAID: dict[str, Callable[[Store], object]] = {
     "attributes": lambda store: store.attributes(["P2", "nobody", "P0"], ["AGE", "patient"]).to_pylist(),
     "all attributes": lambda store: store.attributes(["P1"]).to_pylist(),
     "nobody": lambda store: store.attributes([]).to_pylist(),
+    "records": lambda store: store.records(["P2", "nobody", "P0"]),
+    "column": lambda store: store.column("AGE", ["P2", "nobody", "P0"]),
+    "names of spaces": lambda store: store.space_names(),
 }
 
 
@@ -89,6 +92,23 @@ def test_an_unknown_column_is_named_with_those_there_are(filled: Store) -> None:
     for store in (filled, remembered(filled)):
         with pytest.raises(UsageError, match=r"'ages'.*age.*known: age, stage"):
             store.attributes(["P0"], ["ages"])
+        with pytest.raises(UsageError, match=r"'ages'.*age.*known: age, stage"):
+            store.column("ages", ["P0"])
+
+
+def test_only_those_asked_for_are_read_the_first_time(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = remembered(filled)
+    time.sleep(0.06)
+    assert memory.records(["P1"]) == {"P1": {"age": None, "stage": "II"}}
+    assert "attributes" not in memory._known
+    memory.records(["P1"])
+    assert "attributes" in memory._known, "who asks twice will ask again"
+
+
+def test_spaces_that_have_rows_are_named(filled: Store, encoded: Callable[..., object]) -> None:
+    add(filled, encoded(["P0"], modality="mirna"))
+    assert filled.space_names() == [("mirna-test", "mirna", True), ("rna-test", "rna", True)]
+    assert [one.space for one in filled.space_names()] == [one.space for one in filled.spaces()][:-1]
 
 
 def test_the_database_is_opened_once_for_each_state(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:

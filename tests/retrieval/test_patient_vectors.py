@@ -17,6 +17,7 @@ from molsig.retrieval.patient_vectors import (
     drop_assays,
     load_patient_vectors,
     nearest_rows,
+    summed,
 )
 
 
@@ -35,6 +36,35 @@ def test_the_share_that_is_dropped_is_the_share_asked_for() -> None:
     vectors, _, _ = patients(2000, 1)
     before, after = vectors.matrix_present().sum(), drop_assays(vectors, 0.3, 0).matrix_present().sum()
     assert 0.25 < 1 - after / before < 0.3
+
+
+@pytest.mark.parametrize("most", [1, 3, 90, 5000])
+def test_vectors_are_summed_one_after_the_other_whoever_else_is_there(most: int) -> None:
+    rng = np.random.default_rng(most)
+    counts = rng.integers(0, most + 1, 9)
+    counts[4] = most
+    of = rng.permutation(np.repeat(np.arange(9), counts))
+    stored = rng.standard_normal((len(of) + 5, 768)).astype(np.float32) * rng.lognormal(0, 4, (len(of) + 5, 1))
+    stored = stored.astype(np.float32)
+    places = rng.permutation(len(stored))[: len(of)]
+    found, present = summed(9, of, places, stored.__getitem__)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(present, counts > 0)
+    for patient in range(9):
+        own = places[of == patient]
+        expected = np.zeros(768)
+        for place in own:
+            expected += stored[place]
+        np.testing.assert_array_equal(found[patient], expected.astype(np.float32))
+        alone, _ = summed(1, np.zeros(len(own), np.int64), own, stored.__getitem__)
+        np.testing.assert_array_equal(alone[0], found[patient])
+
+
+def test_nobody_is_summed() -> None:
+    nothing = np.empty(0, np.int64)
+    found, present = summed(2, nothing, nothing, np.empty((0, 768), np.float32).__getitem__)
+    assert not found.any()
+    assert not present.any()
 
 
 @settings(max_examples=100, deadline=None)
