@@ -103,9 +103,20 @@ def _coded_by_arrow(column: pa.Array) -> tuple[list[str], NDArray[np.int32]]:
 
 
 def _buffers(column: pa.Array) -> tuple[NDArray[np.integer], memoryview]:
-    """Where the texts begin and end, (n + 1,), and the bytes they lie in."""
+    """As `text_buffers`, of a column without nulls."""
     if column.null_count:
         raise ValueError(f"{column.null_count} of {len(column)} names are null")
+    return text_buffers(column)
+
+
+def text_buffers(column: pa.Array) -> tuple[NDArray[np.integer], memoryview]:
+    """Where the texts of a column begin and end, (n + 1,), and the bytes they lie in; nulls have any.
+
+    Raises
+    ------
+    TypeError
+        It is not of type ``string`` or ``large_string``.
+    """
     wide = pa.types.is_large_string(column.type)
     if not (wide or pa.types.is_string(column.type)):
         raise TypeError(f"a column of {column.type}, expected text")

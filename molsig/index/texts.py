@@ -1,13 +1,17 @@
-"""Texts of an Arrow column, picked here and there: for ten of them its own `take` costs several times as much."""
+"""Texts of an Arrow column that may be missing, picked here and there once and again.
+
+For ten of them its own `take` costs several times as much.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
+from molsig.index.names import text_buffers
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 
@@ -21,15 +25,8 @@ class Texts:
     """
 
     def __init__(self, column: pa.Array) -> None:
-        wide = pa.types.is_large_string(column.type)
-        if not (wide or pa.types.is_string(column.type)):
-            raise TypeError(f"a column of {column.type}, expected text")
         self._column = column
-        _, offsets, texts = column.buffers()
-        kind = np.int64 if wide else np.int32
-        many = len(column) + 1
-        self._offsets: NDArray[np.integer] = np.frombuffer(offsets, kind, many, column.offset * kind().itemsize)
-        self._texts = memoryview(b"" if texts is None else texts)
+        self._offsets, self._texts = text_buffers(column)
         self._missing = column.null_count
 
     def at(self, rows: NDArray[np.int64]) -> list[str | None]:
