@@ -10,6 +10,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from molsig.index.reads import EncoderRow, SpaceInfo
@@ -113,10 +113,13 @@ class RememberedStore(Store):
         held = self._attributes()
         if held is None or held.values is None:
             return super().records(patients)
-        rows = [(patient, held.row_of.get(patient)) for patient in patients]
+        names, values = list(held.values), list(held.values.values())
+        rows = [held.row_of.get(patient) for patient in patients]
         return {
-            patient: {name: None if row is None else values[row] for name, values in held.values.items()}
-            for patient, row in rows
+            patient: dict.fromkeys(names)
+            if row is None
+            else dict(zip(names, [one[row] for one in values], strict=True))
+            for patient, row in zip(patients, rows, strict=True)
         }
 
     def attributes_of(
@@ -132,6 +135,15 @@ class RememberedStore(Store):
             return super().attributes_of(patients, places, columns)
         names = held.names if columns is None else attributes.names_of(held.names, columns)
         return PatientColumns(tuple(names), held.table, rows, held.values)
+
+    def classes_of(
+        self, name: str, classes: Sequence[str], patients: pa.Array, places: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """As `Store.classes_of`; all of the same `patients` are looked up once."""
+        held = self._attributes() or self._once(("column", name), lambda: self._one_column(name))
+        if held is None:
+            return super().classes_of(name, classes, patients, places)
+        return held.classes(name, tuple(classes), patients)[places]
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """As `Store.column`."""
@@ -153,6 +165,14 @@ class RememberedStore(Store):
             if rows is None or rows[0] * (len(names) + 1) > HELD_CELLS:
                 return None
             return _Attributes(attributes.read(connection, names).combine_chunks())
+
+    def _one_column(self, name: str) -> _Attributes | None:
+        """One patient column, where all of them are too many; None where that is."""
+        with self.reading() as connection:
+            rows = first(connection, "SELECT count(*) FROM patients")
+            if rows is None or 2 * rows[0] > HELD_CELLS:
+                return None
+            return _Attributes(attributes.read(connection, [name]).combine_chunks())
 
     def _once(self, what: object, read: Callable[[], T]) -> T:
         """What was read of this state of the database, else what `read` gives now."""
@@ -179,6 +199,7 @@ class _Attributes:
         self.names: list[str] = table.column_names[1:]
         self._columns: dict[str, list[object]] = {}
         self._rows: dict[int, tuple[pa.Array, NDArray[np.int64]]] = {}
+        self._classes: dict[object, tuple[pa.Array, NDArray[np.int64]]] = {}
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -198,6 +219,22 @@ class _Attributes:
             (known,) = attributes.names_of(self.names, [name])
             self._columns[name] = self.table[known].to_pylist()
         return self._columns[name]
+
+    def classes(self, name: str, classes: tuple[str, ...], patients: pa.Array) -> NDArray[np.int64]:
+        """Which of some classes a column says each of some patients is of, -1 for none; looked up once."""
+        key = (name, classes, id(patients))
+        known = self._classes.get(key)
+        if known is None:
+            while len(self._classes) >= HELD_CONDITIONS:
+                self._classes.pop(next(iter(self._classes)), None)
+            (column,) = attributes.names_of(self.names, [name])
+            encoded = pc.dictionary_encode(self.table[column].combine_chunks())
+            number = attributes.classes_among(encoded.dictionary.to_pylist(), classes)
+            rows, values = self.rows_of(patients), integers(encoded.indices.fill_null(len(number)))
+            # One more on each side: for who has no value, and for who is not in the table.
+            of_rows = np.append(np.append(number, -1)[values], -1)
+            known = self._classes[key] = (patients, of_rows[rows])
+        return known[1]
 
     def rows_of(self, patients: pa.Array) -> NDArray[np.int64]:
         """The row of each of some patients, -1 for none; looked up once for the same array."""

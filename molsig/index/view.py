@@ -113,8 +113,8 @@ class SpaceView:
             wanted = np.ones(len(self.patients), bool)
             if patients is not None:
                 wanted[:] = False
-                wanted[self._codes_of(patients)] = True
-            wanted[self._codes_of(exclude)] = False
+                wanted[self.codes_of(patients)] = True
+            wanted[self.codes_of(exclude)] = False
             mask = wanted[self.codes]
         if kinds is not None:
             of_kind = booleans(pc.is_in(self.rows["kind"], value_set=pa.array(list(kinds), pa.string())))
@@ -123,7 +123,17 @@ class SpaceView:
 
     def positions_of(self, patients: Collection[str]) -> NDArray[np.int64]:
         """Return the positions of all rows of some patients, ascending."""
-        return np.sort(self.positions_of_codes(self._codes_of(patients)))
+        return np.sort(self.positions_of_codes(self.codes_of(patients)))
+
+    def positions_by_patient(self, patients: Collection[str]) -> dict[str, NDArray[np.int64]]:
+        """Return the positions of the rows of each of some patients who has any, in their order."""
+        order, starts = self._by_patient
+        code_of = self._code_of
+        return {
+            patient: order[starts[code] : starts[code + 1]]
+            for patient in patients
+            if (code := code_of.get(patient)) is not None
+        }
 
     def positions_of_codes(self, codes: Iterable[int]) -> NDArray[np.int64]:
         """Return the positions of all rows of patients given by their codes, patient by patient."""
@@ -153,7 +163,7 @@ class SpaceView:
     def _code_of(self) -> dict[str, int]:
         return {patient: code for code, patient in enumerate(self.patients.to_pylist())}
 
-    def _codes_of(self, patients: Collection[str]) -> list[int]:
+    def codes_of(self, patients: Collection[str]) -> list[int]:
         """Return the codes of those of `patients` that have a row."""
         code_of = self._code_of
         return [code_of[patient] for patient in patients if patient in code_of]

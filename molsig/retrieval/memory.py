@@ -76,21 +76,12 @@ class Sayings:
             return cls(vectors.patients, fused, np.zeros((0, n), bool), np.zeros((n, 0)), np.zeros((0, n, 0)))
         evidence, present = model.evidence(vectors), model.present(vectors)
         posterior = np.exp(model.log_posterior(evidence, present))
-        return cls(vectors.patients, fused, present, posterior, one_by_one(model, evidence))
+        return cls(vectors.patients, fused, present, posterior, model.alone(evidence))
 
     @cached_property
     def row_of(self) -> dict[str, int]:
         """The row of each patient."""
         return {patient: row for row, patient in enumerate(self.patients)}
-
-
-def one_by_one(model: EvidenceModel, evidence: Array) -> Array:
-    """Probability of each class by each modality as if it were the only one, (modalities, n, classes)."""
-    n, modalities = evidence.shape[1], len(model.modalities)
-    # All patients once for each modality, in one go: a query from memory has few patients and not much time.
-    repeated = np.tile(evidence, (1, modalities, 1))
-    alone = np.repeat(np.eye(modalities, dtype=bool), n, axis=1)
-    return np.asarray(np.exp(model.log_posterior(repeated, alone))).reshape(modalities, n, len(model.classes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +158,10 @@ class PatientMemory:
         for some, out in zip(proposed, left_out, strict=True):
             parts = [rows_in[id(view)][codes] for view, codes in some]
             rows = distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-            absent = [-1, *(sayings.row_of.get(patient, -1) for patient in out)]
-            found.append(rows[~np.isin(rows, absent)])
+            rows = rows[int(np.searchsorted(rows, 0)) :]
+            for patient in out:
+                rows = rows[rows != sayings.row_of.get(patient, -1)]
+            found.append(rows)
         return sayings, found
 
     def _read(
