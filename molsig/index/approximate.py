@@ -45,6 +45,8 @@ ROUGHLY = 2
 
 QUERIES_AT_A_TIME = 512
 
+_NONE = np.empty(0, np.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Placed:
@@ -104,6 +106,12 @@ class Placed:
         return rows[rows >= 0]
 
     @cached_property
+    def newer(self) -> NDArray[np.int64]:
+        """Positions of the view's rows that came after the generation, int64 (m,)."""
+        first = int(np.searchsorted(self.view.ids, self.generation.info.high_water, side="right"))
+        return np.arange(first, len(self.view.ids))
+
+    @cached_property
     def _row_at(self) -> NDArray[np.int64]:
         """The row at each position of the view, -1 for none."""
         assert self.places is not None
@@ -133,13 +141,16 @@ def search_structure(
     DamagedError
         A row that was proposed is not what was written.
     """
-    view = placed.view
+    view, tail = placed.view, placed.newer
+    tail = tail if mask is None or not len(tail) else tail[mask[tail]]
     placed = placed.within(mask)
     if not placed.covered:
         return Found.joined([]), np.arange(len(directions))
-    info = placed.generation.info
-    tail = np.arange(int(np.searchsorted(view.ids, info.high_water, side="right")), len(view.ids))
-    tail = tail if mask is None or not len(tail) else tail[mask[tail]]
+    if len(directions) == 1 and view.one_each and placed.places is None and not len(tail):
+        with threads_for(1):
+            found = _single(placed, directions, k, rough=rough)
+        if found is not None:
+            return found, _NONE
     parts: list[Found] = []
     left: list[NDArray[np.int64]] = []
     for first in range(0, len(directions), QUERIES_AT_A_TIME):
@@ -152,7 +163,7 @@ def search_structure(
             keep = ~np.isin(newer.queries, short)
             served.append(Found(newer.queries[keep], newer.positions[keep], newer.scores[keep]))
         parts += [Found(found.queries + first, found.positions, found.scores) if first else found for found in served]
-    return Found.joined(parts), np.concatenate([np.empty(0, np.int64), *left])
+    return Found.joined(parts), np.concatenate([_NONE, *left])
 
 
 def _propose(
@@ -162,22 +173,14 @@ def _propose(
     view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
     rows = len(placed.generation.file)
     selects = structure.method == "ivf-rabitq"
-    # Some more patients than asked for: shortened vectors may have put the last of them in another order.
-    enough = min(placed.patients, k + max(2, k // 4))
-    tuned = info.depth + (ROUGHLY if rough else FURTHER) * max(0, k - K)
-    # As many rows as give that many patients, where they are spread evenly.
-    each = min(placed.covered / placed.patients, 4)
-    depth = int(max(tuned, 1.5 * enough * each) * (1 if selects else rows / placed.covered))
+    enough, depth = _wanted(placed, k, rough=rough)
+    depth = int(depth * (1 if selects else rows / placed.covered))
     filtered = placed.kept is not None
     if selects and filtered:
         depth *= FILTERED
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
     queries = directions.astype(np.float32)
     left = np.arange(len(queries))
-    if len(queries) == 1 and view.one_each and placed.places is None:
-        effort = structure.effort_for(info.effort, depth / info.depth, depth)
-        if (found := _single(placed, directions, queries, k, depth, effort, rough=rough)) is not None:
-            return [found], left[:0]
     done: list[Found] = []
     while len(left) and depth <= deepest:
         # What a filter keeps may lie anywhere, far from the cells that are nearest to the query: all are opened.
@@ -217,19 +220,24 @@ def _propose(
     return done, left
 
 
-def _single(
-    placed: Placed,
-    directions: NDArray[np.float64],
-    queries: NDArray[np.float32],
-    k: int,
-    depth: int,
-    effort: int,
-    *,
-    rough: bool,
-) -> Found | None:
-    """The same of one query where all rows are in play, each of another patient: the usual case, with less ado."""
-    file = placed.generation.file
-    rows = placed.generation.structure().search(queries, depth, effort)[0]
+def _wanted(placed: Placed, k: int, *, rough: bool) -> tuple[int, float]:
+    """Return how many patients are looked for, and how many rows in play it takes to find them."""
+    # Some more patients than asked for: shortened vectors may have put the last of them in another order.
+    enough = min(placed.patients, k + max(2, k // 4))
+    tuned = placed.generation.info.depth + (ROUGHLY if rough else FURTHER) * max(0, k - K)
+    # As many rows as give that many patients, where they are spread evenly.
+    return enough, max(tuned, 1.5 * enough * min(placed.covered / placed.patients, 4))
+
+
+def _single(placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool) -> Found | None:
+    """One query where all rows are in play, each of another patient: the usual case, with less ado.
+
+    None where too few are found, which `_propose` looks further for.
+    """
+    info, file, structure = placed.generation.info, placed.generation.file, placed.generation.structure()
+    depth = int(_wanted(placed, k, rough=rough)[1])
+    queries = directions.astype(np.float32)
+    rows = structure.search(queries, depth, structure.effort_for(info.effort, depth / info.depth, depth))[0]
     if len(rows) <= k or rows[-1] < 0:
         return None
     file.check(rows)

@@ -83,12 +83,8 @@ class Ranked:
         """What columns of the view's rows say of the hits."""
         if not len(self.positions):
             return {name: [] for name in columns}
-        if (lists := self.view.lists) is not None:
-            rows = self.positions.tolist()
-            return {name: [lists[name][row] for row in rows] for name in columns}
-        places = integers_to_arrow(self.positions)
-        # A view's rows are in one chunk, whose own `take` costs a fraction of the table's.
-        return {name: self.view.rows[name].chunk(0).take(places).to_pylist() for name in columns}
+        texts = self.view.texts
+        return {name: texts[name].at(self.positions) for name in columns}
 
     def patients(self, begin: int, end: int) -> list[str]:
         """The patients of hits `begin` to `end`."""

@@ -115,6 +115,8 @@ class IvfRabitq:
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        # To make one takes as long as to open three cells.
+        self._how: dict[int, Any] = {}
 
     @classmethod
     def empty(cls, rows: int) -> IvfRabitq:
@@ -171,13 +173,17 @@ class IvfRabitq:
         self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
     ) -> NDArray[np.int64]:
         """Scan the nearest cells."""
-        module = faiss()
-        how = module.IVFRaBitQSearchParameters()
-        how.nprobe = effort
-        if kept is not None:
-            # Both stay referenced until the search is over: faiss keeps no copy.
-            selector = module.IDSelectorBitmap(8 * len(kept), module.swig_ptr(kept))
-            how.sel = selector
+        how = self._how.get(effort) if kept is None else None
+        if how is None:
+            module = faiss()
+            how = module.IVFRaBitQSearchParameters()
+            how.nprobe = effort
+            if kept is None:
+                self._how[effort] = how
+            else:
+                # Both stay referenced until the search is over: faiss keeps no copy.
+                selector = module.IDSelectorBitmap(8 * len(kept), module.swig_ptr(kept))
+                how.sel = selector
         _, rows = self._index.search(np.ascontiguousarray(queries), min(depth, self.rows), params=how)
         found: NDArray[np.int64] = rows
         return found

@@ -186,7 +186,7 @@ class RememberedStore(Store):
         found = read()
         with self._lock:
             # Kept only if the file is still the one it was before the reading.
-            if now is not None and now == self._seen and now == database_stamp(self.database):
+            if now is not None and now == self._seen and now == database_stamp(self.database, again=True):
                 self._known[what] = found
         return found
 

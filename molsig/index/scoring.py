@@ -70,7 +70,11 @@ def directions(queries: NDArray[np.float32]) -> NDArray[np.float64]:
         raise InputError(f"queries of shape {given.shape}, expected (q, {DIM})")
     norms = np.sqrt(np.einsum("ij,ij->i", given, given))
     # What is not a number fails both comparisons.
-    if len(norms) and not (norms.min() > 0 and norms.max() < np.inf):
+    if len(norms) == 1:
+        usual = 0 < norms.item() < np.inf
+    else:
+        usual = not len(norms) or bool(norms.min() > 0 and norms.max() < np.inf)
+    if not usual:
         usable = np.isfinite(norms) & (norms > 0)
         raise InputError("a query vector is zero or not finite", row=int(np.argmin(usable)) + 1)
     unit: NDArray[np.float64] = given / norms[:, None]

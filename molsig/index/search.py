@@ -146,6 +146,7 @@ class Searcher:
                 return self._search(held, wanted, k, play, method, rough=rough)
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
+                database_stamp(self._store.database, again=True)
                 with self._lock:
                     self._spaces.pop(space, None)
 

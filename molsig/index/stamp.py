@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 # A file's time stamp tells of a later change only once the clock has moved on from it.
@@ -22,9 +24,34 @@ def file_stamp(paths: Iterable[Path | str]) -> tuple[object, ...] | None:
     return _stamp([str(path) for path in paths])
 
 
-def database_stamp(database: Path) -> tuple[object, ...] | None:
-    """Return the stamp of a DuckDB file and its log."""
-    return _stamp([str(database), f"{database}.wal"])
+def database_stamp(database: Path, *, again: bool = False) -> tuple[object, ...] | None:
+    """Return the stamp of a DuckDB file and its log; within `one_look` the first one, unless asked to look again."""
+    known = _looked.known
+    if known is None:
+        return _stamp([str(database), f"{database}.wal"])
+    if again or database not in known:
+        known[database] = _stamp([str(database), f"{database}.wal"])
+    return known[database]
+
+
+@contextmanager
+def one_look() -> Iterator[None]:
+    """Let this thread ask the system once for the stamp of a database, however often one query wants to know it."""
+    if _looked.known is not None:
+        yield
+        return
+    _looked.known = {}
+    try:
+        yield
+    finally:
+        _looked.known = None
+
+
+class _Looked(threading.local):
+    known: dict[Path, tuple[object, ...] | None] | None = None
+
+
+_looked = _Looked()
 
 
 def _stamp(paths: list[str]) -> tuple[object, ...] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from molsig.errors import DamagedError
 from molsig.index.arrays import booleans, integers
 from molsig.index.generations import standing_of
 from molsig.index.reads import rows_of, vectors_of
+from molsig.index.texts import Texts
 from molsig.index.vectors import ROW_BYTES, Vectors
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 AT_ONCE = 20_000
 """Vectors of a space up to this long are read together with its rows."""
-
-LISTED_ROWS = 30_000
-"""Rows of a space up to this long are told of by Python's own lists (some megabytes)."""
 
 PLAYS_HELD = 8
 """Conditions whose rows are held, of one byte for each row of the space and eight for each that is in play."""
@@ -142,11 +140,9 @@ class SpaceView:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     @cached_property
-    def lists(self) -> dict[str, list[Any]] | None:
-        """Patient, sample and item of the rows as lists, which tell of a few rows sooner; None where they are long."""
-        if len(self.ids) > LISTED_ROWS:
-            return None
-        return {name: self.rows[name].to_pylist() for name in ("patient", "sample", "item")}
+    def texts(self) -> dict[str, Texts]:
+        """Patient, sample and item of the rows."""
+        return {name: Texts(self.rows[name].chunk(0)) for name in ("patient", "sample", "item")}
 
     @cached_property
     def one_each(self) -> bool:

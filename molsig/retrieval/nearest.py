@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.index.stamp import one_look
 from molsig.index.top_rows import search_by_mean
 from molsig.retrieval.route import TUMOUR_KINDS, check_kind, selected
 from molsig.types import Plan
@@ -103,13 +104,29 @@ def nearest(
         `where` leaves no patient.
     """
     check_kind(kind)
+    if top < 1:
+        raise UsageError(f"top is {top}, at least 1 is needed")
+    with one_look():
+        return _nearest(store, searcher, modality, vectors, k, where, kind, method, columns, top)
+
+
+def _nearest(
+    store: Store,
+    searcher: Searcher,
+    modality: str,
+    vectors: NDArray[np.float32],
+    k: int,
+    where: str | None,
+    kind: str,
+    method: str,
+    columns: Sequence[str] | None,
+    top: int,
+) -> Nearest:
     spaces = store.active_spaces()
     if modality not in spaces:
         raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
     allowed = selected(store, where)
     kinds = None if kind == "any" else TUMOUR_KINDS if kind == "auto" else (kind,)
-    if top < 1:
-        raise UsageError(f"top is {top}, at least 1 is needed")
     asked = np.atleast_2d(vectors)
     if top == 1:
         found = searcher.search(spaces[modality], asked, k, patients=allowed, kinds=kinds, method=method)
