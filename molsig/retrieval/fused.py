@@ -199,17 +199,26 @@ def _best(
     Reading the vectors that cosines are made of takes most of the time, so those of the most alike classes come first,
     and after them only of who could still be among the best with a cosine of 1.
     """
-    order = np.argsort(-same, kind="stable")
-    first = order[: max(_FIRST, k)]
-    scores = np.round(same[first] + WITHIN * cosines(first), _DIGITS)
-    if len(first) < len(order):
-        bar = np.partition(scores, len(scores) - k)[len(scores) - k] - WITHIN * (1 + _ABOVE)
-        rest = order[len(first) : int(np.searchsorted(-same[order], -bar, side="right"))]
-        if len(rest):
-            scores = np.concatenate([scores, np.round(same[rest] + WITHIN * cosines(rest), _DIGITS)])
-            first = np.concatenate([first, rest])
-    top = np.lexsort((first, -scores))[:k]
-    return first[top], scores[top]
+    scores = np.full(len(same), -np.inf)
+    bar, known = _kth(same, max(_FIRST, k)), np.inf
+    while True:
+        some = np.flatnonzero((same >= bar) & (same < known))
+        scores[some] = np.round(same[some] + WITHIN * cosines(some), _DIGITS)
+        reached = _kth(scores, k)
+        if known < np.inf or bar <= reached - WITHIN * (1 + _ABOVE):
+            break
+        bar, known = reached - WITHIN * (1 + _ABOVE), bar
+    top = np.flatnonzero(scores >= reached)
+    top = top[np.argsort(-scores[top], kind="stable")[:k]]
+    return top, scores[top]
+
+
+def _kth(values: Array, k: int) -> float:
+    """The `k`-th largest of some values; the least where there are fewer."""
+    if not len(values):
+        return -np.inf
+    place = max(0, len(values) - k)
+    return float(np.partition(values, place)[place])
 
 
 def _vectors_of(queries: Sequence[Query], spaces: Mapping[str, str]) -> PatientVectors:
