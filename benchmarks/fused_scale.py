@@ -49,13 +49,13 @@ _BLOCK = 10_000
 class Patients:
     """Vectors that share their cluster over all modalities, drawn in the same way at any size."""
 
-    def __init__(self, seed: int = 3) -> None:
+    def __init__(self, types: int = TYPES, seed: int = 3) -> None:
         random = np.random.default_rng(seed)
         self._mixture = Mixture()
         shape = (self._mixture.centres, self._mixture.intrinsic)
         self._centres = {m: random.standard_normal(shape) for m in MODALITIES}
         self._turns = {m: np.linalg.qr(random.standard_normal((DIM, self._mixture.intrinsic)))[0].T for m in MODALITIES}
-        self.type_of = random.integers(0, TYPES, self._mixture.centres)
+        self.type_of = random.integers(0, types, self._mixture.centres)
 
     def draw(self, rows: int, seed: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
         """Clusters, and float32 vectors (rows, 768) of each modality."""
@@ -73,9 +73,9 @@ class Patients:
         return cluster, vectors
 
 
-def grow(reference: Reference, folder: Path, start: int, stop: int) -> None:
+def grow(reference: Reference, folder: Path, start: int, stop: int, types: int = TYPES) -> None:
     """Ingest the patients from `start` to `stop` as files, all at once: the indexes are built once."""
-    drawn = Patients()
+    drawn = Patients(types)
     clusters = np.empty(stop - start, np.int64)
     shape = (stop - start, DIM)
     blocks = {
@@ -91,15 +91,15 @@ def grow(reference: Reference, folder: Path, start: int, stop: int) -> None:
     del blocks
     numbers = range(start, stop)
     names = [f"P{number:08d}" for number in numbers]
-    types = [f"T{kind:02d}" for kind in drawn.type_of[clusters].tolist()]
+    kinds = [f"T{kind:02d}" for kind in drawn.type_of[clusters].tolist()]
     sites = [f"S{number % SITES:02d}" for number in numbers]
-    pq.write_table(pa.table({"patient": names, "cancer_type": types, "site": sites}), folder / "patients.parquet")
+    pq.write_table(pa.table({"patient": names, "cancer_type": kinds, "site": sites}), folder / "patients.parquet")
     (folder / "ids.txt").write_text("\n".join(names) + "\n")
     sources = {m: {"path": folder / f"{m}.npy", "ids": folder / "ids.txt"} for m in MODALITIES}
     reference.ingest(vectors=sources, patients=folder / "patients.parquet", learn=False)
 
 
-def make(folder: Path, size: int, before: int) -> dict[str, Any]:
+def make(folder: Path, size: int, before: int, types: int) -> dict[str, Any]:
     """Make the reference of a size from the one of `before` patients, which is none where that is 0."""
     unfinished = folder / f"{size}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -111,7 +111,7 @@ def make(folder: Path, size: int, before: int) -> dict[str, Any]:
         reference = Reference.open(place)
     else:
         reference = Reference.create(place)
-    grow(reference, unfinished, before, size)
+    grow(reference, unfinished, before, size, types)
     if not before:
         reference.learn("cancer_type", groups="site")
     place.rename(place_of(folder, size))
@@ -124,9 +124,9 @@ def place_of(folder: Path, size: int) -> Path:
     return folder / f"{size}.molsig"
 
 
-def ask(folder: Path, size: int, queries: int) -> dict[str, Any]:
+def ask(folder: Path, size: int, queries: int, types: int) -> dict[str, Any]:
     """Ask new patients one by one."""
-    drawn = Patients()
+    drawn = Patients(types)
     reference = Reference.open(place_of(folder, size))
     clusters, vectors = drawn.draw(queries + WARMING, 7)
     asked = [{m: vectors[m][row] for m in MODALITIES} for row in range(queries + WARMING)]
@@ -172,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="5000,20000,60000,200000", help="patients, parted by commas, growing")
     parser.add_argument("--queries", type=int, default=QUERIES)
+    parser.add_argument("--types", type=int, default=TYPES, help="cancer types")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="leave what was made in the folder, and use what is there")
     parser.add_argument("--json", action="store_true")
@@ -179,17 +180,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.task:
         task, size, other = options.task[0], int(options.task[1]), int(options.task[2])
-        print(json.dumps({"make": make, "ask": ask}[task](options.folder, size, other)))
+        print(json.dumps({"make": make, "ask": ask}[task](options.folder, size, other, options.types)))
         return
     sizes = sorted({int(one) for one in options.sizes.split(",")})
     if options.keep:
         if options.folder is None:
             parser.error("--keep needs a --folder")
         options.folder.mkdir(parents=True, exist_ok=True)
-        lines = measured(options.folder, sizes, options.queries, keep=True)
+        lines = measured(options.folder, sizes, options.queries, options.types, keep=True)
     else:
         with tempfile.TemporaryDirectory(dir=options.folder) as place:
-            lines = measured(Path(place), sizes, options.queries, keep=False)
+            lines = measured(Path(place), sizes, options.queries, options.types, keep=False)
     times = [one["p50_ms"] for one in lines]
     exponent = float(np.polyfit(np.log(sizes), np.log(times), 1)[0]) if len(sizes) > 1 else float("nan")
     if options.json:
@@ -200,16 +201,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"\nmilliseconds grow as patients to the power of {exponent:.2f}")
 
 
-def measured(folder: Path, sizes: Sequence[int], queries: int, *, keep: bool) -> list[dict[str, Any]]:
+def measured(folder: Path, sizes: Sequence[int], queries: int, types: int, *, keep: bool) -> list[dict[str, Any]]:
     """Make and ask every size."""
-    lines, before = [], 0
+    lines, before, shared = [], 0, ("--folder", folder, "--types", types)
     for size in sizes:
         made: dict[str, Any] = {"added_s": None, "making_peak_mb": None}
         if not place_of(folder, size).exists():
-            made = _in_child("--folder", folder, "--task", "make", size, before)
+            made = _in_child(*shared, "--task", "make", size, before)
         if before and not keep:
             shutil.rmtree(place_of(folder, before))
-        lines.append(_in_child("--folder", folder, "--task", "ask", size, queries) | made)
+        lines.append(_in_child(*shared, "--task", "ask", size, queries) | made)
         before = size
     return lines
 

@@ -301,7 +301,7 @@ class Store:
         UsageError
             There is no such column.
         """
-        told: list[object] = self.attributes(patients, [name])[name].to_pylist()
+        told: list[object] = self.attributes(patients, [name]).column(1).to_pylist()
         return told
 
     def classes_of(

@@ -103,11 +103,11 @@ class EvidenceModel:
                 if self.joint is not None and modality in self.joint.modalities:
                     together[modality] = held, x
         if self.joint is not None and len(together) == len(self.joint.modalities):
-            (one, x), (other, y) = (together[modality] for modality in self.joint.modalities)
-            both = np.flatnonzero(np.logical_and(*(vectors.present[modality] for modality in self.joint.modalities)))
+            both = np.flatnonzero(np.all([vectors.present[modality] for modality in self.joint.modalities], axis=0))
             if len(both):
-                x, y = (z if len(z) == len(both) else z[np.searchsorted(h, both)] for h, z in ((one, x), (other, y)))
-                out[-1, both] = self.joint.evidence(np.concatenate([x, y], axis=1))
+                known = (together[modality] for modality in self.joint.modalities)
+                parts = [x if len(x) == len(both) else x[np.searchsorted(held, both)] for held, x in known]
+                out[-1, both] = self.joint.evidence(np.concatenate(parts, axis=1))
         return out
 
     def log_posterior(self, evidence: Array, present: NDArray[np.bool_]) -> Array:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from molsig.index.view import SpaceView
     from molsig.retrieval.judging import Judged
     from molsig.retrieval.learned import Learned
-    from molsig.retrieval.memory import Sayings
     from molsig.retrieval.route import Query
+    from molsig.retrieval.sayings import Sayings
 
     Array = NDArray[np.float64]
 
@@ -159,7 +159,7 @@ def _ranked(
 
     def cosines(rows: NDArray[np.int64]) -> Array:
         # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
-        found: Array = np.einsum("nd,d->n", stored.fused[rows], direction).astype(np.float64)
+        found: Array = np.einsum("nd,d->n", stored.fused_of(rows), direction).astype(np.float64)
         return found
 
     def alike() -> tuple[str, ...]:
@@ -175,7 +175,7 @@ def _ranked(
     top, scores = _best(np.log(same + _LEAST), lambda some: cosines(own[some]), k)
     rows = own[top]
     # By modality: log p(same class) - log p(same class by chance), where both have it.
-    by_modality = (stored.alone[:, rows] * judged.alone).sum(axis=2)
+    by_modality = (stored.alone_of(rows) * judged.alone).sum(axis=2)
     nats = np.round(np.log(by_modality + _LEAST) - judged.chance, _DIGITS).T.tolist()
     shared = (stored.present[:, rows] & judged.present).T.tolist()
     told = zip(rows.tolist(), scores.tolist(), same[top].tolist(), nats, shared, strict=True)
