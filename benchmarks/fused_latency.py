@@ -40,7 +40,7 @@ TURNED = 0.1
 STEPS = {
     "search in each modality": ("search.py", "search"),
     "what candidates say": ("memory.py", "sayings"),
-    "what the query says": ("fused.py", "_judged"),
+    "what the query says": ("judging.py", "judge"),
     "rank candidates": ("fused.py", "_ranked"),
     "cosines of the hits": ("neighbours.py", "__init__"),
     "patient columns": ("remembered.py", "attributes"),

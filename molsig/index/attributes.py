@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from molsig.errors import InputError, UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
+    from numpy.typing import NDArray
 
 TYPES = {
     "BOOLEAN": "boolean",
@@ -150,6 +152,12 @@ def check_table(table: pa.Table) -> pa.Table:
         twice = next(value for place, value in enumerate(values) if value in set(values[:place]))
         raise InputError(f"patient {twice!r} has several rows", column="patient", hint="Give one row a patient")
     return table.set_column(table.column_names.index("patient"), "patient", patients)
+
+
+def classes_among(values: Sequence[object], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return the place of each value, as text, among some classes, int64 (n,); -1 for None and for any other value."""
+    number = {name: place for place, name in enumerate(classes)}
+    return np.array([-1 if value is None else number.get(str(value), -1) for value in values], np.int64)
 
 
 def upsert(connection: duckdb.DuckDBPyConnection, table: pa.Table, *, replace: bool) -> PatientChange:

@@ -16,7 +16,7 @@ from molsig.index import attributes, filters
 from molsig.index.arrays import integers
 from molsig.index.connection import first
 from molsig.index.manifest import MANIFEST
-from molsig.index.names import names_of, one_chunk
+from molsig.index.names import names_at, names_of, one_chunk
 from molsig.index.patient_columns import PatientColumns
 from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.store import Store
@@ -113,10 +113,13 @@ class RememberedStore(Store):
         held = self._attributes() if self._again("records") else None
         if held is None or held.values is None:
             return {row.pop("patient"): row for row in super().attributes(patients).to_pylist()}
-        rows = [(patient, held.row_of.get(patient)) for patient in patients]
+        names, values = list(held.values), list(held.values.values())
+        rows = [held.row_of.get(patient) for patient in patients]
         return {
-            patient: {name: None if row is None else values[row] for name, values in held.values.items()}
-            for patient, row in rows
+            patient: dict.fromkeys(names)
+            if row is None
+            else dict(zip(names, [one[row] for one in values], strict=True))
+            for patient, row in zip(patients, rows, strict=True)
         }
 
     def attributes_of(
@@ -132,6 +135,26 @@ class RememberedStore(Store):
             return super().attributes_of(patients, places, columns)
         names = held.names if columns is None else attributes.names_of(held.names, columns)
         return PatientColumns(tuple(names), held.table, rows, held.values)
+
+    def classes_of(
+        self, name: str, classes: Sequence[str], patients: pa.Array, places: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """As `Store.classes_of`; from the second time on all of the same `patients` are looked up once."""
+        held = self._once(("column", name), lambda: self._whole_column(name))
+        if held is None:
+            return super().classes_of(name, classes, patients, places)
+        if not self._again(("classes", name)):
+            return attributes.classes_among([held.get(one) for one in names_at(patients, places)], classes)
+        looked_up: dict[object, tuple[pa.Array, NDArray[np.int64]]] = self._once("classes", dict)
+        key = (name, tuple(classes), id(patients))
+        known = looked_up.get(key)
+        if known is None:
+            while len(looked_up) >= HELD_CONDITIONS:
+                looked_up.pop(next(iter(looked_up)), None)
+            # The patients are kept beside it: no other object takes their id meanwhile.
+            of_all = attributes.classes_among([held.get(one) for one in names_of(patients)], classes)
+            known = looked_up[key] = (patients, of_all)
+        return known[1][places]
 
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """As `Store.column`; one column is read and held by itself."""

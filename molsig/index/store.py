@@ -311,6 +311,14 @@ class Store:
         told: list[object] = self.attributes(patients, [name])[-1].to_pylist()
         return told
 
+    def classes_of(
+        self, name: str, classes: Sequence[str], patients: pa.Array, places: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return which of `classes` a column says of those of `patients` at some places, int64 (m,); -1 for none."""
+        return attributes.classes_among(
+            self.column(name, patients.take(integers_to_arrow(places)).to_pylist()), classes
+        )
+
     def columns(self) -> dict[str, str]:
         """Return the user's patient columns and their types: text, integer, number, boolean, date or timestamp."""
         with self.reading() as connection:

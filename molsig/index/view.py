@@ -111,8 +111,8 @@ class SpaceView:
             wanted = np.ones(len(self.patients), bool)
             if patients is not None:
                 wanted[:] = False
-                wanted[self._codes_of(patients)] = True
-            wanted[self._codes_of(exclude)] = False
+                wanted[self.codes_of(patients)] = True
+            wanted[self.codes_of(exclude)] = False
             mask = wanted[self.codes]
         if kinds is not None:
             of_kind = self.of_kinds(kinds)
@@ -136,7 +136,17 @@ class SpaceView:
 
     def positions_of(self, patients: Collection[str]) -> NDArray[np.int64]:
         """Return the positions of all rows of some patients, ascending."""
-        return np.sort(self.positions_of_codes(self._codes_of(patients)))
+        return np.sort(self.positions_of_codes(self.codes_of(patients)))
+
+    def rows_of_each(self, patients: Collection[str]) -> dict[str, NDArray[np.int64]]:
+        """Return the positions of the rows of each of some patients who has any, in their order."""
+        order, starts = self._by_patient
+        code_of = self._code_of
+        return {
+            patient: order[starts[code] : starts[code + 1]]
+            for patient in patients
+            if (code := code_of.get(patient)) is not None
+        }
 
     def positions_by_patient(self, patients: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the positions of all rows of some patients, patient by patient, and whose of them each is, from 0."""
@@ -172,7 +182,7 @@ class SpaceView:
     def _code_of(self) -> dict[str, int]:
         return {patient: code for code, patient in enumerate(names_of(self.patients))}
 
-    def _codes_of(self, patients: Collection[str]) -> list[int]:
+    def codes_of(self, patients: Collection[str]) -> list[int]:
         """Return the codes of those of `patients` that have a row."""
         code_of = self._code_of
         return [code_of[patient] for patient in patients if patient in code_of]

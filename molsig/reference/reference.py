@@ -390,20 +390,22 @@ class Reference:
         return learned is not None and self._memory.warm(learned)
 
     def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
+        from molsig.index.stamp import one_look
         from molsig.reference.learning import learned_for
         from molsig.retrieval.find import find
 
-        learned, notes = learned_for(self._store, self._shelf, votes, fusion)
-        answers = find(
-            self._store,
-            self._searcher,
-            queries,
-            votes=votes,
-            fusion=fusion,
-            learned=learned,
-            memory=self._memory,
-            **how,
-        )
+        with one_look():
+            learned, notes = learned_for(self._store, self._shelf, votes, fusion)
+            answers = find(
+                self._store,
+                self._searcher,
+                queries,
+                votes=votes,
+                fusion=fusion,
+                learned=learned,
+                memory=self._memory,
+                **how,
+            )
         return [replace(one, notes=(*one.notes, *notes)) for one in answers] if notes else answers
 
     def learn(

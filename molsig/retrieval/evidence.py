@@ -7,6 +7,7 @@ Each modality gives log-likelihood ratios, two of them together one more (`heads
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,31 +89,39 @@ class EvidenceModel:
             By modality: classes of the nearest neighbours, (n, classes); without them they say nothing.
         """
         out = voices_of(len(self.heads), self.joint is not None, len(vectors), len(self.classes))
-        present = self.present(vectors)
-        joined = () if self.joint is None else self.joint.modalities
-        halves: dict[str, Array] = {}
+        together: dict[str, tuple[NDArray[np.int64], Array]] = {}
         for place, (modality, head) in enumerate(self.heads.items()):
-            held = np.flatnonzero(present[place])
+            if modality not in vectors.present:
+                continue
+            held = np.flatnonzero(vectors.present[modality])
             if len(held):
                 first = place * len(VIEWS)
-                standardised = head.standardised(vectors.vectors[modality][held])
-                out[first : first + 2, held] = head.evidence_of(standardised)
-                if modality in joined:
-                    halves[modality] = standardised
+                x = head.standardised(vectors.vectors[modality][held])
+                out[first : first + 2, held] = head.of_standardised(x)
                 if counts is not None and modality in self.familiarity.unfamiliar:
                     out[first + 2, held] = neighbour_evidence(counts[modality][held], head.log_prior)
-        if self.joint is not None:
-            places = [self.modalities.index(one) for one in joined]
-            both: NDArray[np.bool_] = np.all(present[places], axis=0)
-            if both.any():
-                # Of each modality's rows those of patients who have the other one too.
-                pair = [halves[m][both[present[place]]] for m, place in zip(joined, places, strict=True)]
-                out[-1, both] = self.joint.evidence(np.concatenate(pair, axis=1))
+                if self.joint is not None and modality in self.joint.modalities:
+                    together[modality] = held, x
+        if self.joint is not None and len(together) == len(self.joint.modalities):
+            both = np.flatnonzero(np.all([vectors.present[modality] for modality in self.joint.modalities], axis=0))
+            if len(both):
+                known = (together[modality] for modality in self.joint.modalities)
+                parts = [x if len(x) == len(both) else x[np.searchsorted(held, both)] for held, x in known]
+                out[-1, both] = self.joint.evidence(np.concatenate(parts, axis=1))
         return out
 
     def log_posterior(self, evidence: Array, present: NDArray[np.bool_]) -> Array:
         """Log-probability of each class, (n, classes); the class frequencies where a patient has nothing."""
         return log_softmax(self.stack.logits(evidence, present, self.log_prior))
+
+    def alone(self, evidence: Array) -> Array:
+        """Probability of each class by each modality as if it were the only one, (modalities, n, classes)."""
+        return np.asarray(np.exp(log_softmax(self.stack.logits_alone(evidence, len(self.heads), self.log_prior))))
+
+    @cached_property
+    def chance(self) -> float:
+        """Log-probability that two patients are of one class by chance."""
+        return float(np.log(np.square(np.exp(self.log_prior)).sum()))
 
     def sets(self, probabilities: Array, present: NDArray[np.bool_], error: float) -> NDArray[np.bool_]:
         """Conformal prediction sets at an error rate, bool (n, classes)."""

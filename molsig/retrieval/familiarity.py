@@ -113,7 +113,7 @@ def far_off(
     """
     total, weight = np.zeros(present.shape[1]), np.zeros(present.shape[1])
     for place, modality in enumerate(modalities):
-        if modality in unfamiliar:
+        if modality in unfamiliar and present[place].any():
             says = max(float(information[place]), 1e-6) * present[place]
             total += says * unfamiliar[modality].share_below(1 - nearness[modality])
             weight += says
@@ -123,8 +123,8 @@ def far_off(
 def _by_set(quantiles: Mapping[int, Quantiles], scores: Array, codes: NDArray[np.int64]) -> Array:
     out = np.full(len(scores), 0.5)
     for code in set(codes.tolist()):
-        rows = np.flatnonzero((codes == code) & ~np.isnan(scores))
         if code in quantiles:
+            rows = np.flatnonzero((codes == code) & ~np.isnan(scores))
             out[rows] = quantiles[code].share_below(scores[rows])
     return out
 

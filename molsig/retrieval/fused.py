@@ -8,7 +8,7 @@ left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,26 +16,24 @@ import numpy as np
 
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.fusion import WITHIN
-from molsig.retrieval.heads import NEIGHBOURS
-from molsig.retrieval.memory import PatientMemory, one_by_one
-from molsig.retrieval.neighbourhood import STRANGE_AFTER
+from molsig.retrieval.judging import Near, judge
+from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import PatientVectors
 from molsig.types import DIM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from molsig.index.hits import Ranked
     from molsig.index.search import Searcher
     from molsig.index.search_result import SearchResult
     from molsig.index.store import Store
     from molsig.index.view import SpaceView
-    from molsig.retrieval.evidence import EvidenceModel
+    from molsig.retrieval.judging import Judged
     from molsig.retrieval.learned import Learned
-    from molsig.retrieval.memory import Sayings
     from molsig.retrieval.route import Query
+    from molsig.retrieval.sayings import Sayings
 
     Array = NDArray[np.float64]
 
@@ -44,6 +42,10 @@ CANDIDATES = 200
 
 _LEAST = 1e-9
 """Added to probabilities before their logarithm is taken."""
+_FIRST = 64
+"""Candidates whose cosines are worked out to tell which others need theirs."""
+_ABOVE = 1e-3
+"""A cosine may be that much above 1, far more than rounding makes it."""
 _DIGITS = 9
 """What is told is rounded to these, which hides how many patients were worked out together."""
 
@@ -117,7 +119,7 @@ def fused_search(
     asked = _vectors_of(queries, learned.spaces)
     proposed: list[list[tuple[SpaceView, NDArray[np.int64]]]] = [[] for _ in queries]
     results: list[list[SearchResult]] = [[] for _ in queries]
-    near: dict[str, list[_Near]] = {m: [_NOBODY for _ in queries] for m in learned.spaces}
+    near: dict[str, list[Near | None]] = {m: [None for _ in queries] for m in learned.spaces}
     spare = max(len(query.exclude) for query in queries)
     for modality, space in learned.spaces.items():
         rows = np.flatnonzero(asked.present[modality])
@@ -129,13 +131,13 @@ def fused_search(
         bound = free if allowed is None else search(patients=allowed)
         ends, limits = free.ranked.ends(), bound.ranked.ends()
         for place, row in enumerate(rows.tolist()):
-            near[modality][row] = _Near(free.ranked, ends[place], ends[place + 1], queries[row].exclude)
+            near[modality][row] = Near(free.ranked, ends[place], ends[place + 1], queries[row].exclude)
             codes = bound.ranked.codes[limits[place] : limits[place + 1]]
             proposed[row].append((bound.ranked.view, codes))
             results[row].append(bound)
     memory = memory or PatientMemory(store, searcher)
     sayings, candidates = memory.sayings(learned, proposed, [query.exclude for query in queries], evidence=evidence)
-    judged = None if model is None else _judged(store, model, asked, near, learned.label or "")
+    judged = None if model is None else judge(store, model, asked, near, learned.label or "")
     directions = learned.weighted.fused(asked)
     found = []
     for row in range(len(queries)):
@@ -150,114 +152,73 @@ def fused_search(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Near:
-    """The patients nearest to a query in one modality, nearest first: hits `begin` to `end`, some left out."""
-
-    ranked: Ranked | None
-    begin: int
-    end: int
-    left_out: Sequence[str]
-    _read: dict[int, list[str]] = field(default_factory=dict, repr=False)
-
-    def patients(self) -> Iterator[Sequence[str]]:
-        """Some after the other, as many at a time as may vote."""
-        for start in range(self.begin, self.end, NEIGHBOURS):
-            yield [patient for patient in self._names(start) if patient not in self.left_out]
-
-    def nearness(self) -> float:
-        """Mean cosine of the nearest; -1 where there is nobody."""
-        scores: list[float] = []
-        for start in range(self.begin, self.end, NEIGHBOURS):
-            names = self._names(start)
-            assert self.ranked is not None
-            own = self.ranked.scores[start : start + len(names)].tolist()
-            scores += [score for name, score in zip(names, own, strict=True) if name not in self.left_out]
-            if len(scores) >= STRANGE_AFTER:
-                break
-        return float(np.mean(scores[:STRANGE_AFTER])) if scores else -1.0
-
-    def _names(self, start: int) -> list[str]:
-        if start not in self._read:
-            assert self.ranked is not None
-            self._read[start] = self.ranked.patients(start, min(start + NEIGHBOURS, self.end))
-        return self._read[start]
-
-
-_NOBODY = _Near(None, 0, 0, ())
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """What was made of queries.
-
-    Attributes
-    ----------
-    modalities
-        Those of the evidence.
-    posterior
-        Probability of each class, (queries, classes).
-    strange
-        Share of stored patients who are less strange, (queries,).
-    present
-        Which of the modalities each query has, (modalities, queries).
-    alone
-        The posterior by each modality on its own, (modalities, queries, classes).
-    chance
-        Log-probability that two patients are of the same class by chance.
-    """
-
-    modalities: tuple[str, ...]
-    posterior: Array
-    strange: Array
-    present: NDArray[np.bool_]
-    alone: Array
-    chance: float
-
-    def of(self, row: int) -> _Judged:
-        """One query, its axis kept."""
-        one = slice(row, row + 1)
-        return replace(
-            self,
-            posterior=self.posterior[one],
-            strange=self.strange[one],
-            present=self.present[:, one],
-            alone=self.alone[:, one],
-        )
-
-
 def _ranked(
-    stored: Sayings, own: NDArray[np.int64], direction: NDArray[np.float32], judged: _Judged | None, k: int
+    stored: Sayings, own: NDArray[np.int64], direction: NDArray[np.float32], judged: Judged | None, k: int
 ) -> tuple[tuple[FusedHit, ...], Callable[[], tuple[str, ...]]]:
     """The best `k` of the candidates of a query, rows `own`, and all of them, nearest by the weighted fusion first."""
-    # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
-    cosines = np.einsum("nd,d->n", stored.fused[own], direction).astype(np.float64)
-    nearest = np.argsort(-cosines, kind="stable")
+
+    def cosines(rows: NDArray[np.int64]) -> Array:
+        # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
+        found: Array = np.einsum("nd,d->n", stored.fused_of(rows), direction).astype(np.float64)
+        return found
 
     def alike() -> tuple[str, ...]:
+        nearest = np.argsort(-cosines(own), kind="stable")
         return tuple(stored.patients[row] for row in own[nearest].tolist())
 
     if judged is None:
-        best = nearest[:k]
-        pairs = zip(own[best].tolist(), cosines[best].tolist(), strict=True)
+        near = cosines(own)
+        best = np.argsort(-near, kind="stable")[:k]
+        pairs = zip(own[best].tolist(), near[best].tolist(), strict=True)
         return tuple(FusedHit(stored.patients[row], cosine, None, {}) for row, cosine in pairs), alike
-    same = (stored.posterior[own] * judged.posterior).sum(axis=1)
-    scores = np.round(np.log(same + _LEAST) + WITHIN * cosines, _DIGITS)
-    top = np.argsort(-scores, kind="stable")[:k]
+    same = np.einsum("nc,c->n", stored.posterior[own], judged.posterior[0])
+    top, scores = _best(np.log(same + _LEAST), lambda some: cosines(own[some]), k)
+    rows = own[top]
     # By modality: log p(same class) - log p(same class by chance), where both have it.
-    by_modality = (stored.alone[:, own[top]] * judged.alone).sum(axis=2)
-    nats = np.round(np.log(by_modality + _LEAST) - judged.chance, _DIGITS)
-    shared = stored.present[:, own[top]] & judged.present
+    by_modality = (stored.alone_of(rows) * judged.alone).sum(axis=2)
+    nats = np.round(np.log(by_modality + _LEAST) - judged.chance, _DIGITS).T.tolist()
+    shared = (stored.present[:, rows] & judged.present).T.tolist()
+    told = zip(rows.tolist(), scores.tolist(), same[top].tolist(), nats, shared, strict=True)
     hits = tuple(
         FusedHit(
-            stored.patients[own[row]],
-            float(scores[row]),
-            round(float(same[row]), _DIGITS),
-            {m: float(nats[i, place]) for i, m in enumerate(judged.modalities) if shared[i, place]},
+            stored.patients[row],
+            score,
+            round(probability, _DIGITS),
+            {m: one for m, one, both in zip(judged.modalities, by, has, strict=True) if both},
         )
-        for place, row in enumerate(top.tolist())
+        for row, score, probability, by, has in told
     )
     return hits, alike
+
+
+def _best(
+    same: Array, cosines: Callable[[NDArray[np.int64]], Array], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The `k` best by `same` + `WITHIN` times the cosine, best first, and their scores; of equals the earlier one.
+
+    Reading the vectors that cosines are made of takes most of the time, so those of the most alike classes come first,
+    and after them only of who could still be among the best with a cosine of 1.
+    """
+    scores = np.full(len(same), -np.inf)
+    bar, known = _kth(same, max(_FIRST, k)), np.inf
+    while True:
+        some = np.flatnonzero((same >= bar) & (same < known))
+        scores[some] = np.round(same[some] + WITHIN * cosines(some), _DIGITS)
+        reached = _kth(scores, k)
+        if known < np.inf or bar <= reached - WITHIN * (1 + _ABOVE):
+            break
+        bar, known = reached - WITHIN * (1 + _ABOVE), bar
+    top = np.flatnonzero(scores >= reached)
+    top = top[np.argsort(-scores[top], kind="stable")[:k]]
+    return top, scores[top]
+
+
+def _kth(values: Array, k: int) -> float:
+    """The `k`-th largest of some values; the least where there are fewer."""
+    if not len(values):
+        return -np.inf
+    place = max(0, len(values) - k)
+    return float(np.partition(values, place)[place])
 
 
 def _vectors_of(queries: Sequence[Query], spaces: Mapping[str, str]) -> PatientVectors:
@@ -270,38 +231,3 @@ def _vectors_of(queries: Sequence[Query], spaces: Mapping[str, str]) -> PatientV
                 vectors[modality][row] = aggregate([block])
                 present[modality][row] = True
     return PatientVectors(tuple(query.name for query in queries), vectors, present)
-
-
-def _judged(
-    store: Store,
-    model: EvidenceModel,
-    asked: PatientVectors,
-    near: Mapping[str, Sequence[_Near]],
-    label: str,
-) -> _Judged:
-    """What the model makes of the queries and of who is near them."""
-    n = len(asked)
-    number = {name: i for i, name in enumerate(model.classes)}
-    counts: dict[str, Array] = {}
-    nearness: dict[str, Array] = {}
-    for modality in model.compared:
-        counts[modality] = np.zeros((n, len(model.classes)))
-        nearness[modality] = np.array([one.nearness() for one in near[modality]])
-        for row, one in enumerate(near[modality]):
-            voters: list[int] = []
-            for some in one.patients():
-                voters += [number[str(value)] for value in store.column(label, some) if str(value) in number]
-                if len(voters) >= NEIGHBOURS:
-                    break
-            np.add.at(counts[modality], (row, voters[:NEIGHBOURS]), 1)
-    present = model.present(asked)
-    evidence = model.evidence(asked, counts)
-    log_posterior = model.log_posterior(evidence, present)
-    return _Judged(
-        model.modalities,
-        np.exp(log_posterior),
-        model.strangeness(nearness, present, log_posterior),
-        present,
-        one_by_one(model, evidence),
-        float(np.log(np.square(np.exp(model.log_prior)).sum())),
-    )

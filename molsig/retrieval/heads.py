@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,13 +76,19 @@ class Head:
 
     def evidence(self, vectors: NDArray[np.float32]) -> Array:
         """Log-likelihood ratios of vectors (n, 768) in the two views, (2, n, classes)."""
-        return self.evidence_of(self.standardised(vectors))
+        return self.of_standardised(self.standardised(vectors))
 
-    def evidence_of(self, standardised: Array) -> Array:
-        """The same of standardised vectors."""
-        scores = [standardised @ weights[:-1] + weights[-1] for weights in (self.linear, self.gaussian)]
-        scores[1] = FLATTENED * scores[1] + self.log_prior
-        return np.stack([_ratios(one, self.log_prior) for one in scores])
+    def of_standardised(self, x: Array) -> Array:
+        """The same of vectors that `standardised` gave."""
+        scores = (x @ self._both[:-1] + self._both[-1]).reshape(len(x), 2, -1)
+        return _ratios(scores, self.log_prior).swapaxes(0, 1)
+
+    @cached_property
+    def _both(self) -> Array:
+        """The weights of both views side by side, (769, 2 classes): one product instead of two."""
+        flattened = FLATTENED * self.gaussian
+        flattened[-1] += self.log_prior
+        return np.concatenate([self.linear, flattened], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +179,9 @@ def _ratios(scores: Array, log_prior: Array) -> Array:
 
 
 def log_softmax(scores: Array) -> Array:
-    """Log-probabilities of scores, row by row."""
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+    """Log-probabilities of scores, (..., classes)."""
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def _prepared(vectors: NDArray[np.float32], unit: bool) -> Array:

@@ -2,22 +2,22 @@
 
 A fused query scores some hundreds of candidates. What they say depends on what is stored of them and on what was
 learned, so it is worked out once for all patients and kept while neither has changed. The first query reads its
-candidates only: one from the command line does not pay for patients it never meets. A reference that is too large for
-the memory allowed is always answered so.
+candidates only: one from the command line does not pay for patients it never meets. Where all of it is too much for the
+memory allowed, the probabilities are kept, a tenth of it, and fused vectors are made of those few candidates whose
+classes leave them in question; where even that is too much, every query reads its candidates.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.index.arrays import distinct
 from molsig.index.names import names_at, names_of
-from molsig.retrieval.patient_vectors import patients_with, summed
+from molsig.retrieval.sayings import Sayings, rows_of, rows_proposed, vectors_of
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -28,68 +28,20 @@ if TYPE_CHECKING:
     from molsig.index.search import Searcher
     from molsig.index.store import Store
     from molsig.index.view import SpaceView
-    from molsig.retrieval.evidence import EvidenceModel
     from molsig.retrieval.learned import Learned
-    from molsig.retrieval.patient_vectors import PatientVectors
-
-    Array = NDArray[np.float64]
 
 MEMORY = 2 << 30
-"""Bytes that may be held: about 450,000 patients with four modalities and thirty classes."""
+"""Bytes that may be held: about 500,000 patients with three modalities and thirty classes, and their probabilities of
+nearly five million."""
 
-_SCATTERED = 20
-"""Reading a patient by id costs about this many times as much as reading them with all the others."""
+_NAMED = 200
+"""Bytes of a patient's name and its place in a dictionary."""
+
+_EAGER, _SCATTERED = 20, 2
+"""What all patients say is worked out once this many times the candidates so far are more than they are: of those up to
+`_SOON`, which takes a few seconds, by the second query or so; of more when it has cost as much to read candidates."""
+_SOON = 20_000
 _AT_A_TIME = 2048
-
-
-@dataclass(frozen=True, eq=False)
-class Sayings:
-    """What some stored patients say.
-
-    Attributes
-    ----------
-    patients
-        Ids, sorted.
-    fused
-        Weighted sums at length 1, float32 (n, 768).
-    present
-        Which modality of the evidence each has, (modalities, n).
-    posterior
-        Probability of each class, (n, classes).
-    alone
-        The same from each modality on its own, (modalities, n, classes).
-    """
-
-    patients: tuple[str, ...]
-    fused: NDArray[np.float32]
-    present: NDArray[np.bool_]
-    posterior: Array
-    alone: Array
-
-    @classmethod
-    def of(cls, learned: Learned, model: EvidenceModel | None, vectors: PatientVectors) -> Sayings:
-        """Work out what patients say; without a model there are no classes."""
-        fused = learned.weighted.fused(vectors)
-        n = len(vectors)
-        if model is None:
-            return cls(vectors.patients, fused, np.zeros((0, n), bool), np.zeros((n, 0)), np.zeros((0, n, 0)))
-        evidence, present = model.evidence(vectors), model.present(vectors)
-        posterior = np.exp(model.log_posterior(evidence, present))
-        return cls(vectors.patients, fused, present, posterior, one_by_one(model, evidence))
-
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each patient."""
-        return {patient: row for row, patient in enumerate(self.patients)}
-
-
-def one_by_one(model: EvidenceModel, evidence: Array) -> Array:
-    """Probability of each class by each modality as if it were the only one, (modalities, n, classes)."""
-    n, modalities = evidence.shape[1], len(model.modalities)
-    # All patients once for each modality, in one go: a query from memory has few patients and not much time.
-    repeated = np.tile(evidence, (1, modalities, 1))
-    alone = np.repeat(np.eye(modalities, dtype=bool), n, axis=1)
-    return np.asarray(np.exp(model.log_posterior(repeated, alone))).reshape(modalities, n, len(model.classes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +72,7 @@ class PatientMemory:
         self._memory = memory
         self._lock = threading.Lock()
         self._held: _Held | None = None
+        self._counted: tuple[list[int], list[SpaceView], int] | None = None
         self._asked = 0
 
     def sayings(
@@ -154,19 +107,19 @@ class PatientMemory:
             self._asked += count
         if held is None:
             sayings = self._read(learned, proposed, evidence=evidence)
-            rows_in = _rows_proposed(sayings, proposed)
+            rows_in = rows_proposed(sayings, proposed)
         else:
             sayings = held.sayings
             rows_in = held.rows_in
             for some in proposed:
                 for view, _ in some:
                     if id(view) not in rows_in:
-                        rows_in[id(view)] = _rows_of(sayings, view)
+                        rows_in[id(view)] = rows_of(sayings, view)
         found = []
         for some, out in zip(proposed, left_out, strict=True):
             parts = [rows_in[id(view)][codes] for view, codes in some]
             rows = distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-            rows = rows[rows >= 0]
+            rows = rows[int(np.searchsorted(rows, 0)) :]
             for patient in out:
                 rows = rows[rows != sayings.row_of.get(patient, -1)]
             found.append(rows)
@@ -181,7 +134,7 @@ class PatientMemory:
             for view, codes in some:
                 names.update(names_at(view.patients, distinct(codes)))
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
-        vectors = _vectors_of(sorted(names), learned.spaces, views)
+        vectors = vectors_of(sorted(names), learned.spaces, views)
         return Sayings.of(learned, learned.evidence if evidence else None, vectors)
 
     def warm(self, learned: Learned) -> bool:
@@ -189,7 +142,19 @@ class PatientMemory:
         with self._lock:
             if self._current(learned) is None and self._fits(learned):
                 self._held = self._hold(learned)
-            return self._held is not None
+            held = self._held
+        if held is not None:
+            self._look_up(held)
+        return held is not None
+
+    def _look_up(self, held: _Held) -> None:
+        """Make the tables that the next query would make: where patients are, and of which class."""
+        model, nobody = held.learned.evidence, np.empty(0, np.int64)
+        self._store.records(())
+        for view in held.views.values():
+            view.rows_of_each(())
+            if model is not None and held.learned.label in self._store.columns():
+                self._store.classes_of(held.learned.label, model.classes, view.patients, nobody)
 
     def _current(self, learned: Learned) -> _Held | None:
         """What is held, if it is of this file and the spaces are as they were."""
@@ -205,65 +170,62 @@ class PatientMemory:
         # The spaces of the query have just been searched, so their views are there.
         views = [view for space in learned.spaces.values() if (view := self._searcher.held(space)) is not None]
         stored = max((len(view.patients) for view in views), default=0)
-        often = self._asked * _SCATTERED > stored or patients > stored
+        often = self._asked * (_EAGER if stored <= _SOON else _SCATTERED) > stored or patients > stored
         return often and self._fits(learned)
 
     def _fits(self, learned: Learned) -> bool:
+        return self._how(learned) is not None
+
+    def _how(self, learned: Learned) -> bool | None:
+        """Whether fused vectors fit too; None where not even probabilities do."""
         views = [self._searcher.view(space) for space in learned.spaces.values()]
+        if not all(view.vectors.fits for view in views):
+            return None
         model = learned.evidence
-        numbers = 0 if model is None else len(model.classes) * (1 + len(model.modalities))
-        # No more patients than all spaces have together; each with a name and a place in a dictionary.
-        patients = sum(len(view.patients) for view in views)
-        return all(view.vectors.fits for view in views) and patients * (4 * DIM + 8 * numbers + 200) <= self._memory
+        classes, modalities = (0, 0) if model is None else (len(model.classes), len(model.modalities))
+        lean = 8 * classes + modalities + _NAMED
+        whole = lean + 4 * DIM + 8 * classes * modalities
+        # No more patients than all spaces have together, nor fewer than the longest has.
+        least, most = max(len(view.patients) for view in views), sum(len(view.patients) for view in views)
+        if self._memory // whole < most and least <= self._memory // lean:
+            most = self._count(views)
+        if most * whole <= self._memory:
+            return True
+        return False if model is not None and most * lean <= self._memory else None
+
+    def _count(self, views: Sequence[SpaceView]) -> int:
+        """How many patients some views have together."""
+        if self._counted is None or self._counted[0] != [id(view) for view in views]:
+            names = set().union(*(names_of(view.patients) for view in views))
+            # The views are kept beside it: no others take their ids meanwhile.
+            self._counted = [id(view) for view in views], list(views), len(names)
+        return self._counted[2]
 
     def _hold(self, learned: Learned) -> _Held:
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
         patients = sorted(set().union(*(names_of(view.patients) for view in views.values())))
         model = learned.evidence
         classes, modalities = (0, 0) if model is None else (len(model.classes), len(model.modalities))
-        all_of_them = Sayings(
-            (),
-            np.empty((len(patients), DIM), np.float32),
-            np.empty((modalities, len(patients)), bool),
-            np.empty((len(patients), classes)),
-            np.empty((modalities, len(patients), classes)),
-        )
+        whole = bool(self._how(learned))
+        n = len(patients)
+        fused = np.empty((n if whole else 0, DIM), np.float32)
+        alone = np.empty((modalities, n if whole else 0, classes))
+        present, posterior = np.empty((modalities, n), bool), np.empty((n, classes))
         names: list[str] = []
-        for start in range(0, len(patients), _AT_A_TIME):
+        for start in range(0, n, _AT_A_TIME):
             some = patients[start : start + _AT_A_TIME]
-            part = Sayings.of(learned, model, _vectors_of(some, learned.spaces, views))
+            part = Sayings.of(learned, model, vectors_of(some, learned.spaces, views))
             at = slice(len(names), len(names) + len(part.patients))
-            all_of_them.fused[at], all_of_them.posterior[at] = part.fused, part.posterior
-            all_of_them.present[:, at], all_of_them.alone[:, at] = part.present, part.alone
+            posterior[at], present[:, at] = part.posterior, part.present
+            if whole:
+                fused[at], alone[:, at] = part.fused, part.alone
             names += part.patients
-        sayings = replace(all_of_them, patients=tuple(names))
-        return _Held(learned, views, sayings, {id(view): _rows_of(sayings, view) for view in views.values()})
 
+        def read(some: Sequence[str]) -> Sayings:
+            return Sayings.of(learned, model, vectors_of(some, learned.spaces, views))
 
-def _vectors_of(patients: Sequence[str], spaces: Mapping[str, str], views: Mapping[str, SpaceView]) -> PatientVectors:
-    """What patients have in some spaces, summed; who has nothing is left out."""
-    found = {}
-    for modality, space in spaces.items():
-        view = views[space]
-        positions, of = view.positions_by_patient(patients)
-        counted = ~view.of_kinds(("normal",))[positions]
-        positions, of = positions[counted], of[counted]
-        found[modality] = summed(len(patients), of, positions, view.vectors.take)
-    return patients_with(patients, found)
-
-
-def _rows_of(sayings: Sayings, view: SpaceView) -> NDArray[np.int64]:
-    """The row of each patient of a view, by code, int64; -1 for who says nothing."""
-    return np.array([sayings.row_of.get(patient, -1) for patient in names_of(view.patients)], np.int64)
-
-
-def _rows_proposed(
-    sayings: Sayings, proposed: Sequence[Sequence[tuple[SpaceView, NDArray[np.int64]]]]
-) -> dict[int, NDArray[np.int64]]:
-    """The same by view, of the patients who were proposed only."""
-    rows_in: dict[int, NDArray[np.int64]] = {}
-    for some in proposed:
-        for view, codes in some:
-            rows = rows_in.setdefault(id(view), np.full(len(view.patients), -1, np.int64))
-            rows[codes] = [sayings.row_of.get(patient, -1) for patient in names_at(view.patients, codes)]
-    return rows_in
+        kept = slice(0, len(names))
+        sayings = Sayings(
+            tuple(names), present[:, kept], posterior[kept], fused[kept], alone[:, kept], None if whole else read
+        )
+        return _Held(learned, views, sayings, {id(view): rows_of(sayings, view) for view in views.values()})

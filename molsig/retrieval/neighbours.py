@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.names import names_at
+from molsig.index.scoring import directions, score_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from molsig.index.search import Searcher
     from molsig.index.store import Store
+
+
+_NONE = np.empty(0, np.int64)
 
 
 class Neighbours:
@@ -31,32 +35,39 @@ class Neighbours:
     """
 
     def __init__(self, store: Store, searcher: Searcher, spaces: Sequence[str], patients: Sequence[str]) -> None:
-        self._unit: dict[str, NDArray[np.float32]] = {}
-        self._rows: dict[tuple[str, str], list[int]] = {}
-        views = {space: searcher.held(space) for space in spaces}
-        if unread := [space for space, view in views.items() if view is None]:
-            rows, vectors = store.vectors_by_patient(patients, unread)
-            owners, read = rows["patient"].to_pylist(), np.array(rows["space"].to_pylist(), dtype=np.str_)
+        self._vectors: dict[str, NDArray[np.float32]] = {}
+        self._rows: dict[str, Mapping[str, Sequence[int]]] = {}
+        unread = []
+        for space in spaces:
+            view = searcher.held(space)
+            if view is None:
+                unread.append(space)
+                continue
+            positions = view.rows_of_each(patients)
+            ends = list(itertools.accumulate(map(len, positions.values()), initial=0))
+            self._rows[space] = dict(zip(positions, itertools.starmap(range, itertools.pairwise(ends)), strict=True))
+            self._vectors[space] = view.vectors.take(np.concatenate([_NONE, *positions.values()]))
+        if unread:
+            found, vectors = store.vectors_by_patient(patients, unread)
+            owners, of = found["patient"].to_pylist(), found["space"].to_pylist()
             for space in unread:
-                chosen = np.flatnonzero(read == space)
-                self._add(space, [owners[row] for row in chosen], vectors[chosen])
-        for space, view in views.items():
-            if view is not None:
-                positions = view.positions_of(patients)
-                of = names_at(view.patients, view.codes[positions].astype(np.int64))
-                self._add(space, of, view.vectors.take(positions))
-
-    def _add(self, space: str, patients: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self._unit[space] = np.asarray(vectors / np.where(norms > 0, norms, 1.0), dtype=np.float32)
-        for row, patient in enumerate(patients):
-            self._rows.setdefault((space, patient), []).append(row)
+                listed: dict[str, list[int]] = {}
+                for row, (patient, one) in enumerate(zip(owners, of, strict=True)):
+                    if one == space:
+                        listed.setdefault(patient, []).append(row)
+                self._rows[space], self._vectors[space] = listed, vectors
 
     def cosines(self, space: str, query: NDArray[np.float32], patients: Sequence[str]) -> dict[str, float]:
         """Best cosine of each patient's rows in `space` with `query` (float32, shape (768,)); no row, no entry."""
-        norm = float(np.linalg.norm(query))
-        if norm == 0:
+        if not query.any():
             return {}
-        unit = query / norm
-        rows = {patient: self._rows[space, patient] for patient in patients if (space, patient) in self._rows}
-        return {patient: float((self._unit[space][chosen] @ unit).max()) for patient, chosen in rows.items()}
+        held = self._rows[space]
+        rows = {patient: held[patient] for patient in patients if patient in held}
+        if not rows:
+            return {}
+        chosen = np.array([row for own in rows.values() for row in own], np.int64)
+        scores = score_pairs(directions(query[None]), np.zeros_like(chosen), self._vectors[space], chosen)
+        if len(chosen) > len(rows):
+            starts = list(itertools.accumulate(map(len, rows.values()), initial=0))[:-1]
+            scores = np.maximum.reduceat(scores, starts)
+        return dict(zip(rows, scores.tolist(), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ class Shelf:
 
     def __init__(self, reference: Path) -> None:
         self._reference = reference
+        self._folder = str(reference / FOLDER)
         self._lock = threading.Lock()
         self._stamp: tuple[object, ...] | None = None
         self._found: tuple[list[Learned], list[str]] = ([], [])
@@ -38,4 +40,8 @@ class Shelf:
             return list(held), list(damaged)
 
     def _now(self) -> tuple[object, ...] | None:
-        return file_stamp(sorted((self._reference / FOLDER).glob("*.safetensors")))
+        try:
+            names = os.listdir(self._folder)  # noqa: PTH208 (every query asks, and a glob costs ten times as much)
+        except FileNotFoundError:
+            names = []
+        return file_stamp(f"{self._folder}/{name}" for name in sorted(names) if name.endswith(".safetensors"))

@@ -62,13 +62,22 @@ class Stack:
         log_prior
             Shape (classes,).
         """
-        out = np.tile(log_prior, (evidence.shape[1], 1))
         codes = subset_code(present)
-        for code in sorted(set(codes.tolist())):
+        met = set(codes.tolist())
+        if len(met) == 1 and (only := met.pop()):
+            return _weighed(self.weights[only], evidence, log_prior)
+        out = np.tile(log_prior, (evidence.shape[1], 1))
+        for code in sorted(met):
             rows = np.flatnonzero(codes == code)
             if code:
                 out[rows] = _weighed(self.weights[code], evidence[:, rows], log_prior)
         return out
+
+    def logits_alone(self, evidence: Array, modalities: int, log_prior: Array) -> Array:
+        """The same by each modality as if it were the only one, (modalities, n, classes)."""
+        weights = np.stack([self.weights[1 << one] for one in range(modalities)])
+        said = weights[:, :-1] @ evidence.reshape(len(evidence), -1)
+        return np.asarray(said.reshape(modalities, *evidence.shape[1:]) + weights[:, -1, None, None] * log_prior)
 
 
 def fit_stack(

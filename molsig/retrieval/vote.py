@@ -72,16 +72,17 @@ def evidence_call(call: Call, fused: Fused, model: EvidenceModel, error: float) 
     The set holds the best class even where the conformal one is empty.
     """
     assert fused.posterior is not None
-    order = np.argsort(-fused.posterior, kind="stable")
-    best = int(order[0])
-    chosen = model.sets(fused.posterior[None], fused.present[:, None], error)[0]
+    order = np.argsort(-fused.posterior, kind="stable").tolist()
+    best = order[0]
+    chosen = model.sets(fused.posterior[None], fused.present[:, None], error)[0].tolist()
     chosen[best] = True
+    posterior = fused.posterior.tolist()
     unknown = fused.strange is not None and fused.strange > UNKNOWN
     return replace(
         call,
         label=None if unknown else model.classes[best],
-        probability=float(fused.posterior[best]),
-        classes={model.classes[i]: float(fused.posterior[i]) for i in order if fused.posterior[i] >= LEAST_TOLD},
+        probability=posterior[best],
+        classes={model.classes[i]: posterior[i] for i in order if posterior[i] >= LEAST_TOLD},
         set=tuple(model.classes[i] for i in order if chosen[i]),
         unknown=unknown,
         error=error,

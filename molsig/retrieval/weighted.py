@@ -39,9 +39,10 @@ class Weighted:
         """Fused vectors at length 1, (n, 768)."""
         total = np.zeros((len(vectors), 768), dtype=np.float32)
         for modality, centre in self.centres.items():
-            if modality in vectors.vectors:
-                part = unit(unit(vectors.vectors[modality]) - centre) * np.float32(self.weights[modality])
-                total += np.where(vectors.present[modality][:, None], part, np.float32(0))
+            if modality in vectors.vectors and (held := vectors.present[modality]).any():
+                part = unit(unit(vectors.vectors[modality]) - centre)
+                part *= np.float32(self.weights[modality])
+                total += part if held.all() else np.where(held[:, None], part, np.float32(0))
         return unit(total)
 
 

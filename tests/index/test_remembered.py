@@ -35,7 +35,15 @@ SAID: dict[str, Callable[[Store], object]] = {
     "records": lambda store: store.records(["P2", "nobody", "P0"]),
     "column": lambda store: store.column("AGE", ["P2", "nobody", "P0"]),
     "names of spaces": lambda store: store.space_names(),
+    "classes": lambda store: store.classes_of("STAGE", ["I", "II"], SOME, PLACES).tolist(),
+    "numbers as classes": lambda store: store.classes_of("age", ["60", "40"], SOME, PLACES).tolist(),
 }
+SOME, PLACES = pa.array(["P2", "nobody", "P0", "P1"]), np.array([3, 0, 1, 2, 3])
+
+
+def test_classes_are_told_by_their_place(filled: Store) -> None:
+    assert filled.classes_of("stage", ["II", "I"], SOME, PLACES).tolist() == [0, -1, -1, 1, 0]
+    assert remembered(filled).classes_of("stage", ["II", "I"], SOME, PLACES).tolist() == [0, -1, -1, 1, 0]
 
 
 def put(store: Store, **columns: object) -> None:
@@ -56,7 +64,7 @@ def filled(store: Store, encoded: Callable[..., object]) -> Store:
 
 
 @pytest.mark.parametrize("what", SAID)
-@pytest.mark.parametrize("cells", [0, 10_000])
+@pytest.mark.parametrize("cells", [0, 8, 10_000], ids=["none", "a column", "all"])
 def test_it_says_what_a_store_says_before_and_after_a_commit(
     filled: Store, encoded: Callable[..., object], what: str, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,14 @@ def cold(place: Path) -> Reference:
     return reference
 
 
+def lean(place: Path) -> Reference:
+    """A reference that may hold probabilities, and no fused vectors."""
+    reference = Reference.open(place)
+    memory = 1000 * len(reference._store.patient_ids())
+    reference._memory = PatientMemory(reference._store, reference._searcher, memory=memory)
+    return reference
+
+
 def holds(reference: Reference) -> bool:
     return reference._memory._held is not None
 
@@ -61,10 +69,28 @@ def test_a_warm_reference_answers_as_a_cold_one(learned: Path, how: dict[str, An
     warm = Reference.open(learned)
     assert warm.warm()
     assert holds(warm)
+    half = lean(learned)
+    assert half.warm()
     vectors = load_patient_vectors(warm._store)
     with_rna = [patient for patient, held in zip(vectors.patients, vectors.present["rna"], strict=True) if held]
     for patient in with_rna[::40]:
-        assert told(warm, patient, **how) == told(cold(learned), patient, **how)
+        expected = told(cold(learned), patient, **how)
+        assert told(warm, patient, **how) == expected
+        assert told(half, patient, **how) == expected
+
+
+def test_of_too_many_patients_probabilities_are_held(learned: Path) -> None:
+    whole, half = Reference.open(learned), lean(learned)
+    assert whole.warm()
+    assert half.warm()
+    one, other = (reference._memory._held.sayings for reference in (whole, half))
+    assert one.patients == other.patients
+    assert np.array_equal(one.posterior, other.posterior)
+    assert one.fused.shape == (len(one.patients), 768)
+    assert other.fused.size == other.alone.size == 0
+    rows = np.array([7, 2, 11])
+    np.testing.assert_allclose(other.fused_of(rows), one.fused[rows], atol=1e-6)
+    np.testing.assert_allclose(other.alone_of(rows), one.alone[:, rows], atol=1e-12)
 
 
 def test_new_samples_are_answered_the_same_warm_or_cold(learned: Path, cohort_files: SimulatedCohort) -> None:
