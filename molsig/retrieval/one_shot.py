@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from molsig.retrieval.pair_scores import PairScorer
 from molsig.retrieval.patient_vectors import PatientVectors
 from molsig.retrieval.route import check_kind, check_summable, fusion_of, space_of
 from molsig.retrieval.type_answer import Fit, Spread, TypeScore, Typing
-from molsig.retrieval.type_ready import Comparing, make_ready
+from molsig.retrieval.type_labelled import Comparing, ask_labelled
+from molsig.retrieval.type_ready import make_ready
 from molsig.retrieval.type_scores import Groups, best_examples, softmax, spread_of_choices, type_scores
 from molsig.types import DIM
 
@@ -35,12 +36,15 @@ if TYPE_CHECKING:
     from molsig.retrieval.learned import Learned
     from molsig.retrieval.route import Query
     from molsig.retrieval.support import SupportSet
+    from molsig.retrieval.type_labelled import Labelled
     from molsig.retrieval.type_ready import Ready
 
     Array = NDArray[np.float64]
 
+T = TypeVar("T")
+
 HELD = 8
-"""Support sets that are kept ready, each for the modalities of some queries."""
+"""Support sets that are kept ready, each for the modalities of some queries; and what labelled patients told."""
 
 ScorerOf = Callable[[str], PairScorer | None]
 """Gives the pair head of the encoder in use for a modality, if it has one."""
@@ -84,8 +88,8 @@ class Typist:
     def __init__(self, store: Store, searcher: Searcher) -> None:
         self._store = store
         self._searcher = searcher
-        self._lock = threading.Lock()
-        self._kept: dict[tuple[object, ...], tuple[tuple[object, ...], Ready]] = {}
+        self._kept: _Kept[Ready] = _Kept()
+        self._labelled: _Kept[Labelled | None] = _Kept()
 
     def type(self, queries: Sequence[Query], support: SupportSet, asked: Asked, scorer_of: ScorerOf) -> list[Typing]:
         """Type each query; its own patient is never an example.
@@ -143,20 +147,42 @@ class Typist:
         how = Comparing(
             fusion, modalities, learned, scorer, asked.label, asked.groups, asked.kind, asked.shots, asked.seed
         )
-        spaces = self._store.active_spaces()
-        # Kept by identity: as long as the very same objects are there, nothing has changed.
-        alive = (support, learned, scorer, *(self._searcher.view(spaces[modality]) for modality in modalities))
-        key = (id(support), fusion, modalities, asked.label, asked.groups, asked.kind, asked.shots, asked.seed)
+        spaces = how.spaces(self._store)
+        views = [self._searcher.view(space) for space in spaces.values()]
+        same = (fusion, modalities, asked.label, asked.groups, asked.seed)
+
+        def ask(how: Comparing, *, hidden: bool, ways: int, shots: int) -> Labelled | None:
+            return self._labelled.get(
+                (*same, hidden, ways, shots),
+                (learned, scorer, *views),
+                lambda: ask_labelled(self._store, self._searcher, how, hidden=hidden, ways=ways, shots=shots),
+            )
+
+        return self._kept.get(
+            (*same, id(support), asked.kind, asked.shots),
+            (support, learned, scorer, *views),
+            lambda: make_ready(self._store, self._searcher, support, how, ask),
+        )
+
+
+class _Kept(Generic[T]):
+    """The last things that were made, as long as the very same objects are there that they were made of."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: dict[tuple[object, ...], tuple[tuple[object, ...], T]] = {}
+
+    def get(self, key: tuple[object, ...], of: tuple[object, ...], make: Callable[[], T]) -> T:
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and all(one is other for one, other in zip(kept[0], alive, strict=True)):
-                return kept[1]
-        made = make_ready(self._store, self._searcher, support, how)
+            held = self._held.get(key)
+        if held is not None and all(one is other for one, other in zip(held[0], of, strict=True)):
+            return held[1]
+        made = make()
         with self._lock:
-            self._kept.pop(key, None)
-            while len(self._kept) >= HELD:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = (alive, made)
+            self._held.pop(key, None)
+            while len(self._held) >= HELD:
+                self._held.pop(next(iter(self._held)))
+            self._held[key] = (of, made)
         return made
 
 

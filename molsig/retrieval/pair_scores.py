@@ -126,7 +126,7 @@ class PairScore:
         if self.scorer is None:
             # Row by row, not as a matrix product, whose rounding depends on how many rows there are.
             if len(queries) == 1:
-                return np.einsum("nd,d->n", examples, queries[0]).astype(np.float64)[None]
+                return np.asarray(np.einsum("nd,d->n", examples, queries[0]), dtype=np.float64)[None]
             return np.asarray(queries @ examples.T, dtype=np.float64)
         told = np.asarray(self.scorer.pair_probability(queries, examples), dtype=np.float64).clip(LEAST, 1 - LEAST)
         return np.asarray(np.log(told) - np.log1p(-told))
