@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from molsig.retrieval.type_answer import Typing
 
 
+_HEADS = ("metric", "pair_head")
+"""Words of a card's architecture that promise a pair head: others need not be loaded to find out."""
+
+
 def type_queries(
     store: Store,
     typist: Typist,
@@ -72,7 +76,8 @@ def scorers(store: Store, shelf: EncoderShelf, device: str) -> Callable[[str], P
     def scorer(modality: str) -> PairScorer | None:
         space = store.active_spaces().get(modality)
         cards = {row.space: row.card for row in store.encoders()}
-        if space is None or not cards.get(space, {}).get("architecture", {}).get("pair_head"):
+        made_of = {} if space is None else cards.get(space, {}).get("architecture", {})
+        if not any(made_of.get(word) for word in _HEADS):
             return None
         encoder = load_encoders(store, [modality], device, shelf=shelf).get(modality)
         return encoder if isinstance(encoder, PairScorer) else None

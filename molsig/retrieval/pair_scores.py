@@ -50,6 +50,17 @@ class PairScorer(Protocol):
         ...
 
 
+@runtime_checkable
+class PairLogits(PairScorer, Protocol):
+    """One that gives log-odds too, which tell very alike pairs apart where probabilities round to 1."""
+
+    def pair_logits(
+        self, query_vectors: NDArray[np.float32], support_vectors: NDArray[np.float32]
+    ) -> NDArray[np.floating]:
+        """Log-odds of `pair_probability`, (q, s)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class PairScore:
     """A way of comparing patients who have some modalities.
@@ -128,6 +139,8 @@ class PairScore:
             if len(queries) == 1:
                 return np.asarray(np.einsum("nd,d->n", examples, queries[0]), dtype=np.float64)[None]
             return np.asarray(queries @ examples.T, dtype=np.float64)
+        if isinstance(self.scorer, PairLogits):
+            return np.asarray(self.scorer.pair_logits(queries, examples), dtype=np.float64)
         told = np.asarray(self.scorer.pair_probability(queries, examples), dtype=np.float64).clip(LEAST, 1 - LEAST)
         return np.asarray(np.log(told) - np.log1p(-told))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from molsig.retrieval.answer import table_html, whole_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -198,6 +201,9 @@ class Typing:
             "notes": list(self.notes),
         }
 
+    def _repr_html_(self) -> str:
+        return to_html(self)
+
     def to_pandas(self) -> pd.DataFrame:
         """The types as a data frame, one row each."""
         import pandas as pd
@@ -240,6 +246,27 @@ def said_of_temperature(known: Temperature) -> str:
     return f"probabilities calibrated on {by}: {known.ways} types, {shots} each{measured}"
 
 
+def to_html(one: Typing) -> str:
+    """An HTML fragment: heading, table of types, what they are worth. All text from data is escaped."""
+    rows = [{name: value for name, value in row.items() if name not in _SAID_ABOVE} for row in one.rows()]
+    head = "none of these types" if one.fit.none else f"{one.types[0].type} {one.types[0].probability:.2f}"
+    lines = (said_of_fit(one.fit), said_of_temperature(one.temperature), *one.notes)
+    return (
+        f"<section><h3>{html.escape(f'{one.query}: {head}')}</h3>"
+        f"<ul>{''.join(f'<li>{html.escape(line)}</li>' for line in lines)}</ul>{table_html(rows)}"
+        f"<p><small>fusion {html.escape(one.fusion)} ({html.escape(one.similarity)}). Research use only.</small></p>"
+        "</section>"
+    )
+
+
+_SAID_ABOVE = ("query", "none_of_these", "p_value")
+
+
 def documents(found: Sequence[Typing]) -> Any:
     """JSON of one answer, or of several under the key ``answers``."""
     return found[0].to_dict() if len(found) == 1 else {"answers": [one.to_dict() for one in found]}
+
+
+def page(found: Sequence[Typing]) -> str:
+    """A whole HTML page without scripts or outside links."""
+    return whole_page("".join(map(to_html, found)))
