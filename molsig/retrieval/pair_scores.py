@@ -3,11 +3,12 @@
 Every fusion but a pair head is a dot product of prepared vectors, so that all pairs are one matrix product:
 
 - ``single``, ``sum``, ``weighted``: the cosine that queries are answered by;
-- ``evidence``: the mean of two cosines, that of the weighted sums and that of the evidence profiles. A profile is the
-  log-probability of each learned class, from `FLOOR` on, less its mean over the classes and less what the reference's
-  patients have on average. Two tumours of a type that nobody has learned are equally far from those that were: how far
-  from each says more of them than that they are none of them. Queries rank patients by the probability of being of one
-  class instead, which is nearly 0 or 1 and cannot tell unlearned types apart.
+- ``evidence``: a weighted mean of two cosines, that of the weighted sums and that of the evidence profiles; how much the
+  profiles count is chosen on labelled patients (`type_labelled`). A profile is the log-probability of each learned
+  class, from `FLOOR` on, less its mean over the classes and less what the reference's patients have on average. Two
+  tumours of a type that nobody has learned are equally far from those that were: how far from each says more of them
+  than that they are none of them. Queries rank patients by the probability of being of one class instead, which is
+  nearly 0 or 1 and cannot tell unlearned types apart.
 
 Only modalities that a query has are compared, of the examples too. An encoder that judges pairs itself (`PairScorer`)
 replaces the cosine in its own space.
@@ -79,6 +80,8 @@ class PairScore:
         Mean profile, (classes kept,).
     scorer
         The pair head of the encoder of the only modality.
+    share
+        Weight of the profiles' cosine beside that of the weighted sums.
     """
 
     fusion: str
@@ -87,6 +90,7 @@ class PairScore:
     hidden: frozenset[str] = frozenset()
     centre: Array | None = None
     scorer: PairScorer | None = None
+    share: float = 0.5
 
     @classmethod
     def fitted(
@@ -111,26 +115,33 @@ class PairScore:
         if self.scorer is not None:
             return "log-odds of the encoder's pair head"
         if self.fusion == "evidence":
-            return "mean cosine of the evidence profiles and the weighted sums"
+            return f"{self.share:g} cosine of the evidence profiles + {1 - self.share:g} cosine of the weighted sums"
         return {"single": "cosine", "sum": "cosine of the sums"}.get(self.fusion, "cosine of the weighted sums")
 
     def prepared(self, vectors: PatientVectors) -> NDArray[np.float32]:
         """What a patient brings to all comparisons, float32 (n, d); d differs between fusions."""
+        parts = self.parts(vectors)
+        if len(parts) == 1:
+            return parts[0]
+        profiles, fused = parts
+        return np.hstack([profiles * np.float32(np.sqrt(self.share)), fused * np.float32(np.sqrt(1 - self.share))])
+
+    def parts(self, vectors: PatientVectors) -> list[NDArray[np.float32]]:
+        """What is compared, at length 1 but for a pair head: of ``evidence`` the profiles and the weighted sums."""
         own = vectors.only(self.modalities)
         if self.fusion == "single":
             block = own.vectors[self.modalities[0]]
-            return block if self.scorer is not None else unit(block)
+            return [block if self.scorer is not None else unit(block)]
         if self.fusion == "sum":
-            return unit(own.sums())
+            return [unit(own.sums())]
         assert self.learned is not None
         fused = self.learned.weighted.fused(own)
         if self.fusion == "weighted":
-            return fused
+            return [fused]
         profiles = self._profiles(own)
         if self.centre is not None:
             profiles = profiles - self.centre
-        both = np.hstack([unit(profiles.astype(np.float32)), fused])
-        return np.asarray(both * np.float32(np.sqrt(0.5)))
+        return [unit(profiles.astype(np.float32)), fused]
 
     def scores(self, queries: NDArray[np.float32], examples: NDArray[np.float32]) -> Array:
         """Similarity of all pairs of prepared queries and examples, float64 (q, s)."""

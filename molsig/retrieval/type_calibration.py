@@ -53,8 +53,8 @@ class Temperature:
         ``reference`` (labelled patients), ``support`` (its own samples) or ``none``: not calibrated.
     ways, shots
         Types and examples a type of the episodes.
-    accuracy, ece
-        Of the episodes that were not fitted on: share right, and expected calibration error.
+    accuracy, ece, log_loss
+        Of the episodes that were not fitted on: share right, expected calibration error, nats.
     """
 
     one: float
@@ -67,6 +67,7 @@ class Temperature:
     shots: int = 1
     accuracy: float | None = None
     ece: float | None = None
+    log_loss: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +139,7 @@ def fit_temperature(episodes: Episodes, *, source: str, label: str | None, patie
         shots,
         float((told.argmax(axis=1) == truth).mean()),
         expected_calibration_error(told, truth),
+        _loss(scores[tested], truth, several),
     )
 
 

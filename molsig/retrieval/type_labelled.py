@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 LOOKED_AT = 50_000
 """Patients whose label is looked at, at most."""
 FEWEST_EPISODES = 20
+SHARES = (0.0, 0.1, 0.2, 0.35, 0.5)
+"""Weights of the evidence profiles that are tried: none of them, or as much as the weighted sums at most."""
 HIDDEN_PARTS = 3
 """Parts the learned types are dealt into; those of a part play types that have not been learned."""
 
@@ -131,53 +133,68 @@ def ask_labelled(
     if known is None:
         return None
     vectors = read_examples(searcher, spaces, known, TUMOUR_KINDS, mean=how.scorer is not None)
-    groups = group_codes(store, how.groups, known.patients.tolist())
-    asked = _episodes(known, vectors, groups, how, hidden, ways=ways, shots=shots)
-    if len(asked) < FEWEST_EPISODES:
+    parts = _parts(known, vectors, group_codes(store, how.groups, known.patients.tolist()), how, hidden)
+    if not parts:
         return None
-    typical = int(np.median(np.isfinite(asked.scores[..., 0]).sum(axis=1)))
-    temperature = fit_temperature(asked, source="reference", label=how.label, patients=len(known), ways=typical)
-    return Labelled(how.score(vectors), asked, temperature)
+    found: Labelled | None = None
+    least = np.inf
+    for share in SHARES if how.fusion == "evidence" else (1.0,):
+        asked = _episodes(parts, share, ways=ways, shots=shots, seed=how.seed)
+        if len(asked) < FEWEST_EPISODES:
+            return None
+        typical = int(np.median(np.isfinite(asked.scores[..., 0]).sum(axis=1)))
+        temperature = fit_temperature(asked, source="reference", label=how.label, patients=len(known), ways=typical)
+        assert temperature.log_loss is not None
+        if temperature.log_loss < least:
+            least = temperature.log_loss
+            found = Labelled(replace(how.score(vectors), share=share), asked, temperature)
+    return found
 
 
-def _episodes(
-    known: SupportSet,
-    vectors: PatientVectors,
-    groups: NDArray[np.int64],
-    how: Comparing,
-    hidden: bool,
-    *,
-    ways: int,
-    shots: int,
-) -> Episodes:
-    """Episodes among labelled patients; where `hidden`, their types play types that have not been learned."""
-    random = np.random.default_rng(how.seed)
-    dealt = random.permutation(len(known.types)) % (HIDDEN_PARTS if hidden else 1)
-    parts = []
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Patients of some types: scores of all pairs by each thing that is compared, (parts, n, n), types and groups."""
+
+    scores: NDArray[np.float64]
+    codes: NDArray[np.int64]
+    groups: NDArray[np.int64]
+
+
+def _parts(
+    known: SupportSet, vectors: PatientVectors, groups: NDArray[np.int64], how: Comparing, hidden: bool
+) -> list[_Part]:
+    """All types together, or dealt out: those of a part are hidden from their own comparisons."""
+    dealt = np.random.default_rng(how.seed).permutation(len(known.types)) % (HIDDEN_PARTS if hidden else 1)
+    out = []
     for part in range(int(dealt.max()) + 1):
         rows = np.flatnonzero(dealt[known.codes] == part)
         codes = np.unique(known.codes[rows], return_inverse=True)[1]
-        if not len(rows) or codes.max() == 0:
-            continue
-        own = vectors.take(rows)
-        unknown = frozenset(np.array(known.types)[dealt == part].tolist()) if hidden else frozenset()
-        score = how.score(vectors, unknown)
-        prepared = score.prepared(own)
-        parts.append(
+        if len(rows) and codes.max() > 0:
+            names = frozenset(np.array(known.types)[dealt == part].tolist()) if hidden else frozenset()
+            score = how.score(vectors, names)
+            pairs = np.stack([score.scores(one, one) for one in score.parts(vectors.take(rows))])
+            out.append(_Part(pairs, codes.astype(np.int64), groups[rows]))
+    return out
+
+
+def _episodes(parts: Sequence[_Part], share: float, *, ways: int, shots: int, seed: int) -> Episodes:
+    """Episodes within each part; the same ones for every share."""
+    random = np.random.default_rng(seed)
+    weights = (share, 1 - share)
+    return Episodes.joined(
+        [
             draw_episodes(
-                score.scores(prepared, prepared),
-                codes,
-                groups[rows],
+                sum(weight * scores for weight, scores in zip(weights, part.scores, strict=False)),
+                part.codes,
+                part.groups,
                 ways=ways,
                 shots=shots,
-                episodes=EPISODES // (int(dealt.max()) + 1),
+                episodes=EPISODES // len(parts),
                 random=random,
             )
-        )
-    if not parts:
-        return Episodes(np.zeros((0, 1, shots)), np.zeros(0, dtype=np.int64))
-    # Parts follow each other; every other episode is fitted on, so each part is on both sides.
-    return Episodes.joined(parts)
+            for part in parts
+        ]
+    )
 
 
 def read_examples(
