@@ -19,7 +19,7 @@ from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.neighbourhood import unit
 from molsig.retrieval.pair_scores import PairScorer
 from molsig.retrieval.patient_vectors import PatientVectors
-from molsig.retrieval.route import check_kind, check_summable, fusion_of, space_of
+from molsig.retrieval.route import FUSIONS, check_kind, check_summable, fusion_of, space_of
 from molsig.retrieval.type_answer import Fit, Spread, TypeScore, Typing
 from molsig.retrieval.type_labelled import Comparing, ask_labelled
 from molsig.retrieval.type_ready import make_ready
@@ -104,6 +104,8 @@ class Typist:
         if not 0 < asked.error < 1:
             raise UsageError(f"--error {asked.error:g}: an error rate lies between 0 and 1")
         check_kind(asked.kind)
+        if asked.fusion not in FUSIONS:
+            raise UsageError(f"--fusion {asked.fusion}: choose one of {', '.join(FUSIONS)}")
         if len(support.types) < 2:
             only = support.types[0] if support.types else "none at all"
             raise UsageError(f"the support set has one type only ({only}): at least two are needed to choose from")

@@ -3,12 +3,12 @@
 Every fusion but a pair head is a dot product of prepared vectors, so that all pairs are one matrix product:
 
 - ``single``, ``sum``, ``weighted``: the cosine that queries are answered by;
-- ``evidence``: a weighted mean of two cosines, that of the weighted sums and that of the evidence profiles; how much the
-  profiles count is chosen on labelled patients (`type_labelled`). A profile is the log-probability of each learned
-  class, from `FLOOR` on, less its mean over the classes and less what the reference's patients have on average. Two
-  tumours of a type that nobody has learned are equally far from those that were: how far from each says more of them
-  than that they are none of them. Queries rank patients by the probability of being of one class instead, which is
-  nearly 0 or 1 and cannot tell unlearned types apart.
+- ``evidence``: a weighted mean of two cosines, of the weighted sums and of the evidence profiles; how much the profiles
+  count is chosen on labelled patients (`type_labelled`). A profile is the log-probability of each learned class, from
+  `FLOOR` on, less its mean over the classes and less what the reference's patients have on average. Two tumours of a
+  type that nobody has learned are equally far from those that were: how far from each says more of them than that they
+  are none of them. Queries rank patients by the probability of being of one class instead, which is nearly 0 or 1 and
+  cannot tell unlearned types apart.
 
 Only modalities that a query has are compared, of the examples too. An encoder that judges pairs itself (`PairScorer`)
 replaces the cosine in its own space.
