@@ -20,7 +20,9 @@ def print_typing(one: Typing, top: int) -> None:
     """The types as a table, with what they are worth below."""
     from molsig.retrieval.type_answer import said_of_fit, said_of_temperature
 
-    print_table(f"{one.query} ({' + '.join(one.modalities)}): {_said(one)}", [_row(t) for t in one.types[:top]])
+    print_table(
+        f"{one.query} ({' + '.join(one.modalities)}): {_said(one)}", [_row(t, one.modalities) for t in one.types[:top]]
+    )
     if left := one.types[top:]:
         print(f"  and {len(left)} more types, together {sum(t.probability for t in left):.3f}")
     print(f"  {said_of_fit(one.fit)}")
@@ -43,16 +45,18 @@ def _said(one: Typing) -> str:
     return f"{best.type}, probability {sure}"
 
 
-def _row(one: TypeScore) -> dict[str, object]:
+def _row(one: TypeScore, modalities: Sequence[str]) -> dict[str, object]:
     spread = one.spread
     row: dict[str, object] = {
         "type": one.type,
-        "probability": f"{one.probability:.3f}",
+        "probability": round(one.probability, 3),
         "by": one.support,
         "similarity": round(one.similarity, 3),
         "samples": one.samples,
     }
-    row |= {f"cos_{modality}": round(cosine, 3) for modality, cosine in sorted(one.modalities.items())}
+    for modality in modalities:
+        cosine = one.modalities.get(modality)
+        row[f"cos_{modality}"] = None if cosine is None else round(cosine, 3)
     if spread is not None:
         row |= {
             "choice": f"{spread.mean:.2f} ± {spread.sd:.2f}",

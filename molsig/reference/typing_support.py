@@ -103,7 +103,7 @@ class SupportShelf:
         if not examples:
             of = "" if where is None else f" who meets --where {where!r}"
             raise UsageError(f"--support {column}: the column is empty: no patient{of} has a value")
-        return SupportSet.of(examples)
+        return SupportSet.of(examples, named=False)
 
     def _of_mapping(self, given: Mapping[str, str]) -> SupportSet:
         known = self._store.patient_ids()

@@ -51,19 +51,22 @@ class SupportSet:
         Sorted names.
     codes
         Type of each example, (n,).
+    named
+        Whether somebody chose them: a type that cannot be compared is then an error, and left out otherwise.
     """
 
     examples: tuple[Example, ...]
     types: tuple[str, ...]
     codes: NDArray[np.int64]
+    named: bool = True
 
     @classmethod
-    def of(cls, examples: Iterable[Example]) -> SupportSet:
+    def of(cls, examples: Iterable[Example], *, named: bool = True) -> SupportSet:
         """Sort examples; the same one twice counts once."""
         ordered = tuple(sorted(dict.fromkeys(examples), key=lambda one: (one.type, one.name)))
         types = tuple(dict.fromkeys(one.type for one in ordered))
         place = {name: code for code, name in enumerate(types)}
-        return cls(ordered, types, np.array([place[one.type] for one in ordered], dtype=np.int64))
+        return cls(ordered, types, np.array([place[one.type] for one in ordered], dtype=np.int64), named)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -83,7 +86,7 @@ class SupportSet:
 
     def take(self, rows: NDArray[np.int64]) -> SupportSet:
         """Some of the examples; a type that has none left is gone."""
-        return SupportSet.of(self.examples[row] for row in rows.tolist())
+        return SupportSet.of((self.examples[row] for row in rows.tolist()), named=self.named)
 
     def drawn(self, shots: int, seed: int) -> SupportSet:
         """At most `shots` examples of each type; which ones does not depend on the other types."""

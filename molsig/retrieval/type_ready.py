@@ -83,17 +83,17 @@ def make_ready(store: Store, searcher: Searcher, support: SupportSet, how: Compa
     Raises
     ------
     NotFoundError
-        A type has no example with any of the modalities.
+        A type that was named has no example with any of the modalities, or fewer than two types have.
     """
     spaces = how.spaces(store)
     has = having_any(searcher, spaces, support, how.kinds)
-    _check_types(support, has, how)
+    empty = _empty_types(support, has, how)
     notes: tuple[str, ...] = ()
     if not has.all():
         rows = np.flatnonzero(has)
-        notes = (
-            f"{len(has) - len(rows):,} of {len(has):,} support samples have no {_or(how.modalities)} and were left out",
-        )
+        gone = f", and with them {', '.join(empty)}" if empty else ""
+        none_of_it = f"have no {_or(how.modalities)} and were left out{gone}"
+        notes = (f"{len(has) - len(rows):,} of {len(has):,} support samples {none_of_it}",)
         support = support.take(rows)
     # Drawn among those who can be compared.
     support = support.drawn(MOST_PER_TYPE if how.shots is None else how.shots, how.seed)
@@ -161,18 +161,20 @@ def _fits(
     return Fits(nobody, alone.strangers, "pairs")
 
 
-def _check_types(support: SupportSet, has: NDArray[np.bool_], how: Comparing) -> None:
+def _empty_types(support: SupportSet, has: NDArray[np.bool_], how: Comparing) -> list[str]:
+    """Types that cannot be compared; an error where somebody named them, or where fewer than two are left."""
     left = np.bincount(support.codes[has], minlength=len(support.types))
     empty = [support.types[code] for code in np.flatnonzero(left == 0).tolist()]
-    if empty:
+    if empty and (support.named or len(empty) > len(support.types) - 2):
         size = int((support.codes == support.types.index(empty[0])).sum())
-        samples = "its only support sample has no" if size == 1 else f"none of its {size} support samples has a"
+        samples = "its only support sample has no" if size == 1 else f"none of its {size:,} support samples has a"
         of_kind = "" if how.kind == "auto" else f" of a {how.kind} sample"
-        more = f" (nor have {len(empty) - 1} other types)" if len(empty) > 1 else ""
+        more = f" (nor can {', '.join(empty[1:])})" if len(empty) > 1 else ""
         raise NotFoundError(
-            f"type {empty[0]} cannot be compared: {samples} {_or(how.modalities)} vector{of_kind}{more}. Give others, "
+            f"type {empty[0]} cannot be compared{more}: {samples} {_or(how.modalities)} vector{of_kind}. Give others, "
             "or ask with other modalities"
         )
+    return empty
 
 
 def _or(names: Sequence[str]) -> str:
