@@ -1,12 +1,13 @@
 """Typing by example, calibrated or not: accuracy, calibration, and how strangers are told.
 
-    python -m benchmarks.typing REFERENCE [--work DIR] [--draws 20] [--queries 300] [--seed 0]
+    python -m benchmarks.typing REFERENCE [--work DIR] [--seeds 0 1 2] [--split sites] [--draws 12] [--queries 300]
 
 Needs a reference with `cancer_type` and `site`. A copy of it gets a column that is without the labels of whole sites (a
-quarter of the patients, who are asked about) and without `--unseen` types, which nobody learns; evidence is learned of
-that column, and probabilities are calibrated on it. Examples are of the other sites. Each draw takes other examples and
-leaves a third of the types out: samples of these are the strangers. Types are asked about equally often. The
-reference's encoders have seen all patients, without labels.
+quarter of the patients, who are asked about; with ``--split random`` of a random quarter) and without `--unseen` types,
+which nobody learns; evidence is learned of that column, and probabilities are calibrated on it. Examples are of the
+other sites. Each draw takes other examples and leaves a third of the types out: samples of these are the strangers.
+Types are asked about equally often. The reference's encoders have seen all patients, without labels. Prints a line of
+JSON for each figure and seed, then a table of means over the seeds (in brackets the largest minus the smallest).
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class Cohort:
     unseen: tuple[str, ...]
 
 
-def split(reference: Reference, unseen: int, seed: int) -> Cohort:
-    """Hold out whole sites and draw the types that nobody learns."""
+def split(reference: Reference, unseen: int, seed: int, *, by_site: bool) -> Cohort:
+    """Hold out whole sites, or patients, and draw the types that nobody learns."""
     store = reference._store
     patients = store.patient_ids()
     types = np.array(["" if one is None else str(one) for one in store.column("cancer_type", patients)])
@@ -74,7 +75,8 @@ def split(reference: Reference, unseen: int, seed: int) -> Cohort:
     held = names[order[: int(np.searchsorted(np.cumsum(sizes[order]), TESTED * len(sites)))]]
     some = types != ""
     hidden = np.sort(random.permutation(np.unique(types[some]))[:unseen])
-    return Cohort(np.array(patients)[some], types[some], np.isin(sites, held)[some], tuple(hidden.tolist()))
+    tested = np.isin(sites, held) if by_site else random.random(len(sites)) < TESTED
+    return Cohort(np.array(patients)[some], types[some], tested[some], tuple(hidden.tolist()))
 
 
 def prepare(source: Path, place: Path, cohort: Cohort, seed: int) -> Reference:
@@ -216,46 +218,78 @@ def speed(reference: Reference, cohort: Cohort, seed: int) -> dict[str, Any]:
     full = [dict(one.vectors) for one in asked if set(one.vectors) == set(modalities)][:50]
     told: dict[str, Any] = {}
     for shots in (1, 5, None):
-        taken = []
+        taken, worked = [], []
         for vectors in (full[0], *full):
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             found = reference.type_samples("cancer_type", vectors=vectors, shots=shots)[0]
             taken.append(1000 * (time.perf_counter() - start))
+            worked.append(1000 * (time.process_time() - busy))
         told["all" if shots is None else str(shots)] = {
             "types": len(found.types),
             "examples": sum(one.samples for one in found.types),
             "first_ms": round(taken[0]),
             "median_ms": round(float(np.median(taken[1:])), 1),
             "p95_ms": round(float(np.percentile(taken[1:], 95)), 1),
+            "median_cpu_ms": round(float(np.median(worked[1:])), 1),
         }
     return told
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Means over seeds as Markdown."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["types"], row["modalities"], row["fusion"], row["shots"]), []).append(row)
+    lines = [
+        "| types | modalities | fusion | shots | ways | accuracy | ECE | false none | strangers told | AUROC |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key, some in groups.items():
+        ways = sorted({row["ways"] for row in some})
+        cells = [*map(str, key), "-".join(str(one) for one in dict.fromkeys((ways[0], ways[-1])))]
+        for name in ("accuracy", "ece", "false_none", "strangers_told", "auroc"):
+            values = [row[name] for row in some]
+            cells.append(f"{np.mean(values):.3f} ({max(values) - min(values):.3f})".replace("0.", "."))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path)
-    parser.add_argument("--work", type=Path, help="keep the copy that was learned here, and use it if it is there")
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument(
+        "--work", type=Path, help="keep the copies that were learned here, and use those that are there"
+    )
+    parser.add_argument("--split", choices=("sites", "random"), default="sites")
+    parser.add_argument("--draws", type=int, default=12)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--unseen", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--speed", action="store_true", help="how long one new sample takes, and nothing else")
     options = parser.parse_args()
+    if options.speed:
+        reference = Reference.open(options.reference)
+        print(json.dumps(speed(reference, split(reference, 0, 0, by_site=True), options.seeds[0])))
+        return
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        place = (options.work or Path(scratch)) / f"typing-{options.seed}.molsig"
-        cohort = split(Reference.open(options.reference), options.unseen, options.seed)
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            reference = prepare(options.reference, place, cohort, options.seed)
-        else:
+        for seed in options.seeds:
+            place = (options.work or Path(scratch)) / f"typing-{options.split}-{seed}.molsig"
+            by_site = options.split == "sites"
+            cohort = split(Reference.open(options.reference), options.unseen, seed, by_site=by_site)
+            if not place.exists():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                prepare(options.reference, place, cohort, seed)
             reference = Reference.open(place)
-        seen = sorted(set(cohort.types.tolist()) - set(cohort.unseen))
-        for group, names in (("unseen", cohort.unseen), ("learned", seen)):
-            for modalities, fusions in ASKED:
-                how = {"draws": options.draws, "queries": options.queries, "seed": options.seed}
-                for row in ask(reference, cohort, names, modalities, fusions, **how):
-                    print(json.dumps({"types": group, **row}), flush=True)
-        print(json.dumps({"unseen": cohort.unseen, "speed": speed(reference, cohort, options.seed)}), flush=True)
+            seen = sorted(set(cohort.types.tolist()) - set(cohort.unseen))
+            for group, names in (("unseen", cohort.unseen), ("learned", seen)):
+                for modalities, fusions in ASKED:
+                    how = {"draws": options.draws, "queries": options.queries, "seed": seed}
+                    for row in ask(reference, cohort, names, modalities, fusions, **how):
+                        rows.append({"seed": seed, "types": group, **row})
+                        print(json.dumps(rows[-1]), flush=True)
+    print(table(rows))
 
 
 if __name__ == "__main__":
