@@ -239,6 +239,16 @@ def test_who_cannot_be_compared_is_not_drawn(reference: Reference) -> None:
     assert all(int(one.support[1:]) % 4 for one in found), "every fourth patient has no miRNA"
 
 
+def test_types_of_a_column_that_cannot_be_compared_are_left_out_and_told(reference: Reference) -> None:
+    query = {"mirna": new_sample(1)["mirna"]}
+    found = reference.type_samples("cancer_type", vectors=query, where="age < 40.8")[0]
+    assert found.probabilities.keys() == {"BIRC", "CEDR", "ELMS", "HAZL"}
+    assert any("2 of 6 support samples have no mirna" in line and "ALDR, FIRS" in line for line in found.notes)
+    named = {f"P{i:03}": TYPES[i] for i in range(6)}
+    with pytest.raises(NotFoundError, match=r"type ALDR cannot be compared \(nor can FIRS\)"):
+        reference.type_samples(named, vectors=query)
+
+
 def test_where_chooses_among_the_patients_of_a_column(reference: Reference) -> None:
     found = reference.type_samples("cancer_type", vectors=new_sample(1), where="site = 'S1'")[0]
     assert {int(one.support[1:]) % 5 for one in found} == {1}
