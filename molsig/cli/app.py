@@ -9,6 +9,7 @@ import typer
 
 from molsig import __version__
 from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, query
+from molsig.cli import type as typing_verb
 
 app = typer.Typer(
     name="molsig",
@@ -42,6 +43,7 @@ app.command("demo")(demo.demo)
 app.command("ingest")(ingest.ingest)
 app.command("learn")(learn.learn)
 app.command("query")(query.query)
+app.command("type")(typing_verb.type_samples)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)
 app.command("info")(manage.info)

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from molsig.ingest.cohort import Cohort
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
+    from molsig.reference.typing_support import Support, SupportShelf
     from molsig.retrieval.answer import Answer
     from molsig.retrieval.nearest import Nearest
+    from molsig.retrieval.one_shot import Typist
     from molsig.retrieval.route import Query
+    from molsig.retrieval.type_answer import Typing
     from molsig.types import Progress
 
 
@@ -51,6 +54,8 @@ class Reference:
         self._shelf = Shelf(store.path)
         self._encoders = EncoderShelf()
         self._memory = PatientMemory(self._store, self._searcher)
+        self._typist: Typist | None = None
+        self._supports: SupportShelf | None = None
 
     @classmethod
     def create(cls, path: str | Path) -> Reference:
@@ -374,6 +379,117 @@ class Reference:
             method=method,
             columns=columns,
             top=top,
+        )
+
+    def type_samples(
+        self,
+        support: Support,
+        patients: str | Sequence[str] | None = None,
+        *,
+        cohort: str | Path | Cohort | None = None,
+        vectors: Mapping[str, NDArray[np.float32]] | None = None,
+        name: str = "new",
+        shots: int | None = None,
+        seed: int = 0,
+        where: str | None = None,
+        label: str | None = None,
+        modality: str | Iterable[str] | None = None,
+        fusion: str = "auto",
+        kind: str = "auto",
+        error: float = 0.05,
+        allow_missing: bool = False,
+        device: str = "auto",
+        choice: ModelChoice | None = None,
+        progress: Progress = silent,
+        **files: Any,
+    ) -> list[Typing]:
+        """Tell the type of samples from examples: one, a few or all of each type; nothing is trained.
+
+        Parameters
+        ----------
+        support
+            The examples: a patient column (everybody with a value in it), a file with the columns ``patient`` (or
+            ``sample``) and ``type``, or a mapping of patient to type. They are stored patients.
+        patients, cohort, vectors, files
+            What is to be typed: stored patients, the samples in some files as in `query_files`, or vectors of one new
+            patient (headed `name`) as in `query_vectors`. Whose sample it is, they are no example of themselves.
+        shots, seed
+            Draw at most so many examples of each type.
+        where
+            SQL condition on the patients of a column.
+        label
+            Patient column whose values calibrate probabilities; by default the column of `support`, else the one that
+            was learned, else ``cancer_type``.
+        modality, fusion
+            As in `query_many`; examples are compared in the modalities that the query has.
+        kind
+            Kind of the samples that stand for a patient: ``auto`` for all but normal ones, or ``tumour`` ...
+        error
+            Share of samples of known types that may be told to be none of them.
+        allow_missing, device, choice
+            As in `query_files`.
+
+        Returns
+        -------
+        list of Typing
+            One a query: probability of each type, the example behind it, the spread over the choice of examples, and
+            whether it fits any type.
+
+        Raises
+        ------
+        UsageError
+            The support set is not to be had or has one type only, or options contradict each other.
+        InputError
+            The support file is wrong or names somebody who is not stored.
+        NotFoundError
+            A patient is not stored, or a type has no example in any of the query's modalities.
+        """
+        from molsig.encoders.choice import ModelChoice
+        from molsig.reference.querying import file_queries, stored_queries, vector_query
+        from molsig.reference.typing_samples import type_queries
+        from molsig.reference.typing_support import SupportShelf
+        from molsig.retrieval.one_shot import Typist
+
+        new = cohort is not None or bool(files)
+        if (patients is not None) + new + (vectors is not None) != 1:
+            raise UsageError("name what is to be typed: stored patients, or files of new samples, or vectors")
+        if self._typist is None or self._supports is None:
+            self._typist = Typist(self._store, self._searcher)
+            self._supports = SupportShelf(self._store, self._searcher)
+        examples = self._supports.get(support, where=where)
+        if patients is not None:
+            queries = stored_queries(self._store, _names(patients) or (), _names(modality), "auto", self._searcher)
+        elif vectors is not None:
+            wanted = _names(modality)
+            given = {one: block for one, block in vectors.items() if wanted is None or one in wanted}
+            queries = [vector_query(self._store, name, given)]
+        else:
+            queries = file_queries(
+                self._store,
+                _cohort(cohort, files),
+                _names(modality),
+                allow_missing=allow_missing,
+                exclude_self=True,
+                device=device,
+                choice=choice or ModelChoice(),
+                progress=progress,
+                shelf=self._encoders,
+            )
+        return type_queries(
+            self._store,
+            self._typist,
+            self._shelf,
+            self._encoders,
+            queries,
+            support,
+            examples,
+            label=label,
+            fusion=fusion,
+            kind=kind,
+            shots=shots,
+            error=error,
+            seed=seed,
+            device=device,
         )
 
     def warm(self, vote: str | Iterable[str] = ()) -> bool:

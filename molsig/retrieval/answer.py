@@ -123,19 +123,24 @@ def to_html(answer: Answer) -> str:
     e = html.escape
     rows = answer.rows()
     calls = "".join(f"<li>{e(said(call))}</li>" for call in answer.calls.values())
-    shown = [name for name in (rows[0] if rows else {}) if name != "query"]
-    names = [name for name in shown if any(row[name] is not None for row in rows)]
-    head = "".join(f"<th>{e(name)}</th>" for name in names)
-    body = "".join("<tr>" + "".join(f"<td>{e(text(row[name]))}</td>" for name in names) + "</tr>" for row in rows)
+    shown = [{name: value for name, value in row.items() if name != "query"} for row in rows]
     notes = "".join(f"<li>{e(note)}</li>" for note in answer.notes)
     plan = answer.plan
     return (
         f"<section><h3>Patients like {e(answer.query)}</h3>"
-        f"<ul>{calls}{notes}</ul><div style='overflow-x:auto'><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+        f"<ul>{calls}{notes}</ul>{table_html(shown)}"
         f"<p><small>fusion {e(plan.fusion)}, {e(plan.method)} search over {plan.rows:,} vectors, recall@10 "
         f"{plan.recall:.3f}. Research use only.</small></p></section>"
     )
+
+
+def table_html(rows: Sequence[Mapping[str, object]]) -> str:
+    """A table of flat rows, columns without a value left out; all text is escaped."""
+    e = html.escape
+    names = [name for name in (rows[0] if rows else {}) if any(row[name] is not None for row in rows)]
+    head = "".join(f"<th>{e(name)}</th>" for name in names)
+    body = "".join("<tr>" + "".join(f"<td>{e(text(row[name]))}</td>" for name in names) + "</tr>" for row in rows)
+    return f"<div style='overflow-x:auto'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def text(value: object) -> str:
@@ -154,13 +159,17 @@ def documents(answers: Sequence[Answer]) -> Any:
 
 def page(answers: Sequence[Answer]) -> str:
     """A whole HTML page without scripts or outside links, so that it can be kept beside the patient's file."""
+    return whole_page("".join(to_html(answer) for answer in answers))
+
+
+def whole_page(body: str) -> str:
+    """A page around sections."""
     style = (
         "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;color:#1c2430}"
         "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}"
         "th,td{padding:.3rem .6rem;border-bottom:1px solid #d9dee6;text-align:left;white-space:nowrap}"
         "th{border-bottom:2px solid #7b8794}tr:hover{background:#f3f6fa}section{margin-bottom:2.5rem}"
     )
-    body = "".join(to_html(answer) for answer in answers)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>molsig</title>"
         f"<style>{style}</style></head><body>{body}</body></html>\n"
