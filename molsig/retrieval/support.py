@@ -126,11 +126,8 @@ def support_vectors(
     vectors, present, counts = {}, {}, {}
     for modality, space in spaces.items():
         positions, keys = _rows_of(searcher, space, support, kinds)
-        # `summed` leaves out normal tissue; what was named by the user counts, whatever it is.
-        table = pa.table({"patient": keys, "kind": pa.array(["tumour"] * len(keys), pa.string())})
-        block = searcher.view(space).vectors.take(positions)
-        vectors[modality], present[modality] = summed(names, table, block)
-        at = integers(pc.index_in(keys, value_set=pa.array(names, pa.string())))
+        at = integers(pc.index_in(keys, value_set=pa.array(names, pa.string()))).astype(np.int64)
+        vectors[modality], present[modality] = summed(len(names), at, positions, searcher.view(space).vectors.take)
         counts[modality] = np.bincount(at, minlength=len(names)).astype(np.int64)
     return PatientVectors(tuple(names), vectors, present), counts
 
