@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from molsig.encoders.choice import metric_named
 from molsig.types import FeatureMatrix, MutationSet
 
 if TYPE_CHECKING:
@@ -21,14 +22,18 @@ _GROUPS_TOLD = 3
 
 
 def make_encoder(
-    records: Records, tissue: Mapping[str, str], options: IngestOptions, progress: Progress
+    records: Records,
+    known: tuple[Mapping[str, str], Mapping[str, str]],
+    options: IngestOptions,
+    progress: Progress,
 ) -> tuple[Encoder, tuple[str, ...]]:
     """Fit or choose an encoder.
 
     Parameters
     ----------
-    tissue
-        Tumour type by patient, where known: tells which types lack features and which classes are small.
+    known
+        Tumour type by patient, where known: tells which types lack features and which classes are small; and by patient
+        the label that a network learns from which needs one.
 
     Returns
     -------
@@ -38,13 +43,17 @@ def make_encoder(
     """
     from molsig.encoders.encoder import fit_encoder
 
+    tissue, label_of = known
     told: tuple[str, ...] = ()
+    labels: list[str | None] | None = None
     rows: list[int] | None = None
     if isinstance(records, FeatureMatrix):
         told += _absent(records, tissue, options.choice.all_features)
         if records.modality == "mirna":
             rows, lines = _good_libraries(records, tissue)
             told += lines
+        if metric_named(options.choice.networks.get(records.modality, "")):
+            labels = [label_of.get(one.patient) for one in records.samples]
     encoder = fit_encoder(
         records,
         rows=rows,
@@ -52,6 +61,7 @@ def make_encoder(
         epochs=options.epochs,
         device=options.device,
         include_silent=options.include_silent and isinstance(records, MutationSet),
+        labels=labels,
         choice=options.choice,
         progress=progress,
     )

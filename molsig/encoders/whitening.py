@@ -1,0 +1,87 @@
+"""Within-class whitening: genes that scatter among tumours of one type count for little, wherever that type comes from.
+
+    x   standardised log expression
+    S   covariance of x about the mean of its own type, pooled over the training types
+    v   = P (S + s tr(S)/n I)^(-1/2) x
+
+and two samples are compared by the cosine of v. What makes two tumours of one type differ (purity, stroma, blood,
+depth, site) is much the same in all types, so that a metric which discounts it serves types it has never seen; nothing
+of what tells the training types apart is learned, and so nothing of it can mislead.
+
+This is within-class covariance normalisation of speaker verification (Hatch, Kajarekar and Stolcke 2006), where the
+same question is asked: one recording of each of some people never heard before, whose voice is this. P brings the
+vector to 768 dimensions: as it is with up to 768 features, onto the leading principal components of the training
+samples' v with more.
+
+The probability that two samples are of one type is logistic in the cosine, fitted on types that the whitening did not
+see (`fitted_pairs`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from molsig.types import DIM
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+SHRINKAGE = 0.1
+"""s: share of the covariance that is given to its own mean variance."""
+
+
+class Whitening(nn.Module):
+    """A linear map whose weights are computed rather than trained."""
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_features, DIM)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """v, (batch, 768)."""
+        vectors: Tensor = self.linear(x)
+        return vectors
+
+    @classmethod
+    def fitted(cls, x: NDArray[np.float32], kinds: NDArray[np.int64], shrinkage: float = SHRINKAGE) -> Whitening:
+        """Compute the map from samples, (n, n_features), and their types."""
+        model = cls(x.shape[1])
+        weight = within_class_whitening(x, kinds, shrinkage)
+        with torch.no_grad():
+            model.linear.weight.copy_(torch.from_numpy(weight.astype(np.float32)))
+            model.linear.bias.zero_()
+        return model
+
+
+def within_class_whitening(
+    x: NDArray[np.float32], kinds: NDArray[np.int64], shrinkage: float = SHRINKAGE
+) -> NDArray[np.float64]:
+    """P (S + s tr(S)/n I)^(-1/2) with the shares that keep the trace, (768, n_features)."""
+    data = np.asarray(x, dtype=np.float64)
+    n, width = data.shape
+    _, number, sizes = np.unique(kinds, return_inverse=True, return_counts=True)
+    means = np.zeros((len(sizes), width))
+    np.add.at(means, number, data)
+    inner = data - (means / sizes[:, None])[number]
+    # S = V diag(variances) V' with as many directions as there are samples or features, whichever are fewer.
+    _, singular, directions = np.linalg.svd(inner, full_matrices=False)
+    variances = np.square(singular) / max(1, n - len(sizes))
+    floor = shrinkage * variances.sum() / width
+    outside = 1 / np.sqrt(floor)
+    scales = 1 / np.sqrt((1 - shrinkage) * variances + floor) - outside
+    # (..)^(-1/2) = V diag(scales) V' + outside I: directions nobody scattered in keep the floor's share.
+    if width <= DIM:
+        weight = np.zeros((DIM, width))
+        weight[:width] = (directions.T * scales) @ directions + outside * np.eye(width)
+        return weight
+    whitened = data @ directions.T * scales @ directions + outside * data
+    _, _, leading = np.linalg.svd(whitened - whitened.mean(axis=0), full_matrices=False)
+    leading = leading[:DIM]
+    weight = np.zeros((DIM, width))
+    weight[: len(leading)] = (leading @ directions.T * scales) @ directions + outside * leading
+    return weight
