@@ -92,16 +92,19 @@ def fitted(cohort: OneShotCohort, network: str, seed: int, settings: Any = None)
     )
 
 
-def fitted_methods(cohort: OneShotCohort, rows: NDArray[np.int64], seed: int) -> Iterator[tuple[str, PairScore, float]]:
+ONCE: tuple[Plan, ...] = (("whitened", "whitened", None),)
+SEEDED: tuple[Plan, ...] = (("contrastive", "contrastive", None), ("siamese", "siamese", None))
+EXTRA: tuple[Plan, ...] = (
+    ("contrastive, random start", "contrastive", ContrastiveSettings(rate=1e-3, whitened_start=False)),
+    ("siamese, free head", "siamese", SiameseSettings(monotone=False)),
+    ("VAE", "vae", None),
+)
+
+
+def fitted_methods(
+    cohort: OneShotCohort, rows: NDArray[np.int64], seed: int, plans: tuple[Plan, ...]
+) -> Iterator[tuple[str, PairScore, float]]:
     """Methods that are trained: name, score of pairs of `rows`, seconds of training."""
-    plans: list[tuple[str, str, Any]] = [("whitened", "whitened", None)] if seed == 0 else []
-    plans += [("contrastive", "contrastive", None), ("siamese", "siamese", None)]
-    if seed == 0:
-        plans += [
-            ("contrastive, random start", "contrastive", ContrastiveSettings(rate=1e-3, whitened_start=False)),
-            ("siamese, free head", "siamese", SiameseSettings(monotone=False)),
-            ("VAE", "vae", None),
-        ]
     for name, network, settings in plans:
         start = time.perf_counter()
         encoder = fitted(cohort, network, seed, settings)
@@ -151,11 +154,11 @@ def agreement(cosine_score: PairScore, head_score: PairScore, n: int) -> dict[st
     }
 
 
-def measure(cohort: OneShotCohort, seeds: int) -> dict[str, Any]:
-    """All methods on one cohort."""
-    rows = _at_most(cohort.rows(cohort.unseen), cohort.types)
+def measure(cohort: OneShotCohort, seeds: int, extra: bool, file: Path) -> None:
+    """All methods on one cohort; what is known is written after each seed."""
+    rows = at_most(cohort.rows(cohort.unseen), cohort.types)
     if cohort.asked is not None and cohort.standing is not None:
-        rows = np.union1d(*(_at_most(some, cohort.types) for some in (cohort.asked, cohort.standing)))
+        rows = np.union1d(*(at_most(some, cohort.types) for some in (cohort.asked, cohort.standing)))
     place = {int(row): i for i, row in enumerate(rows)}
     types = cohort.types[rows].tolist()
     patients = [cohort.matrix.samples[row].patient for row in rows]
@@ -200,19 +203,26 @@ def measure(cohort: OneShotCohort, seeds: int) -> dict[str, Any]:
 
     for name, score in raw_methods(cohort, rows):
         note(name, score, 0.0)
+    for name, score, seconds in fitted_methods(cohort, rows, 0, ONCE):
+        note(name, score, seconds)
+    file.write_text(json.dumps(told, indent=1))
     for seed in range(seeds):
         scores: dict[str, PairScore] = {}
-        for name, score, seconds in fitted_methods(cohort, rows, seed):
+        for name, score, seconds in fitted_methods(cohort, rows, seed, SEEDED):
             scores[name] = score
             note(name, score, seconds)
         for head in ("head of features (the paper's)", "head of vectors"):
             told["agreement"].setdefault(head, []).append(
                 agreement(scores["siamese: cosine of 768"], scores[f"siamese: {head}"], len(rows))
             )
-    return told
+        file.write_text(json.dumps(told, indent=1))
+    if extra:
+        for name, score, seconds in fitted_methods(cohort, rows, 0, EXTRA):
+            note(name, score, seconds)
+            file.write_text(json.dumps(told, indent=1))
 
 
-def _at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int64]:
+def at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int64]:
     """So many rows of each type, always the same ones, in order."""
     random = np.random.default_rng(0)
     parts = [random.permutation(rows[types[rows] == one])[:MOST_OF_TYPE] for one in np.unique(types[rows])]
@@ -254,7 +264,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder that holds tcga/")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results, one JSON a cohort")
     parser.add_argument("--cohort", nargs="+", choices=sorted(COHORTS), default=list(COHORTS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of the networks; 0 for what needs no seed alone")
+    parser.add_argument("--extra", action="store_true", help="free head, random start, VAE as well")
     parser.add_argument("--table", action="store_true", help="print what was measured instead of measuring")
     options = parser.parse_args()
     files = [options.output / f"{name}.json" for name in options.cohort]
@@ -264,7 +275,7 @@ def main() -> None:
             return
         options.output.mkdir(parents=True, exist_ok=True)
         for name, file in zip(options.cohort, files, strict=True):
-            file.write_text(json.dumps(measure(COHORTS[name](options.data), options.seeds), indent=1))
+            measure(COHORTS[name](options.data), options.seeds, options.extra, file)
     else:
         print(table([json.loads(file.read_text()) for file in files if file.exists()]))
         print(f"{EPISODES:,} episodes each.")
