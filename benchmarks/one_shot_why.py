@@ -35,8 +35,8 @@ PLANS: dict[str, SiameseSettings] = {
     "classifier only, 200 steps": SiameseSettings(pair_steps=0, project_steps=0),
     "classifier 200, pairs 200 (the default)": SiameseSettings(project_steps=0),
     "no classifier, pairs 200": SiameseSettings(classify_steps=0, project_steps=0),
-    "classifier 200, pairs 1,000": SiameseSettings(pair_steps=1000, project_steps=0),
-    "classifier 1,000, pairs 200": SiameseSettings(classify_steps=1000, project_steps=0),
+    "classifier 200, pairs 800": SiameseSettings(pair_steps=800, project_steps=0),
+    "classifier 600, pairs 200": SiameseSettings(classify_steps=600, project_steps=0),
     "free head, pairs 200": SiameseSettings(project_steps=0, monotone=False),
 }
 """Each with genes in the order of the file; two more on other inputs follow."""
