@@ -16,7 +16,7 @@ Metric = Literal["siamese", "contrastive", "whitened"]
 METRICS: tuple[Metric, ...] = ("siamese", "contrastive", "whitened")
 """Networks of a matrix that learn from labels."""
 DEFAULT_METRIC: Metric = "whitened"
-"""The one that told unseen types apart best, on every cohort of ``docs/one_shot.md``."""
+"""The one that told unseen types apart best on the large cohorts of ``docs/one_shot.md``, with nothing to train."""
 
 Truncate = Literal["last", "first", "pca"]
 TRUNCATIONS: tuple[Truncate, ...] = ("last", "first", "pca")
