@@ -10,11 +10,12 @@ of what tells the training types apart is learned, and so nothing of it can misl
 
 This is within-class covariance normalisation of speaker verification (Hatch, Kajarekar and Stolcke 2006), where the
 same question is asked: one recording of each of some people never heard before, whose voice is this. P brings the
-vector to 768 dimensions: as it is with up to 768 features, onto the leading principal components of the training
-samples' v with more.
+vector to 768 dimensions: as it is with up to 768 features. With more, half of them are the leading principal components
+of the training samples' v, and the rest a random projection, by a fixed seed, of all that these leave: new types differ
+in directions that no training sample moved in, and to drop those cost a tenth of the episodes on 3,302 genes.
 
 The probability that two samples are of one type is logistic in the cosine, fitted on types that the whitening did not
-see (`fitted_pairs`).
+see (`pair_head.fit_logistic`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+SKETCH_SEED = 0
 SHRINKAGE = 0.1
 """s: share of the covariance that is given to its own mean variance."""
 
@@ -80,9 +82,15 @@ def within_class_whitening(
         weight[:width] = (directions.T * scales) @ directions + outside * np.eye(width)
         return weight
     whitened = data @ directions.T * scales @ directions + outside * data
-    leading = principal_directions(whitened - whitened.mean(axis=0))[1][:DIM]
+    leading = principal_directions(whitened - whitened.mean(axis=0))[1][: DIM // 2]
+    spare = min(DIM - len(leading), width - len(leading))
+    drawn = np.random.default_rng(SKETCH_SEED).standard_normal((width, spare))
+    drawn -= leading.T @ (leading @ drawn)
+    # Lengths are kept in the mean: the projection sees `spare` of the directions that are left.
+    rest = np.linalg.qr(drawn)[0].T * np.sqrt((width - len(leading)) / spare)
+    projection = np.concatenate([leading, rest])
     weight = np.zeros((DIM, width))
-    weight[: len(leading)] = (leading @ directions.T * scales) @ directions + outside * leading
+    weight[: len(projection)] = (projection @ directions.T * scales) @ directions + outside * projection
     return weight
 
 

@@ -212,6 +212,11 @@ def test_whitening_of_more_features_than_dimensions_keeps_cosines() -> None:
     values, vectors = np.linalg.eigh(s)
     whole = (x - x.mean(axis=0)) @ (vectors / np.sqrt(values) @ vectors.T)
     np.testing.assert_allclose(cosines((x - x.mean(axis=0)) @ weight.T), cosines(whole), atol=1e-4)
+    # Samples of other types leave the span of these: their cosines are kept but for the noise of a random projection.
+    other = random.normal(size=(40, 900)) + random.normal(size=(4, 900)).repeat(10, axis=0)
+    told, true = cosines(other @ weight.T), cosines(other @ (vectors / np.sqrt(values) @ vectors.T))
+    assert np.abs(told - true).max() < 0.2
+    assert np.corrcoef(told[~np.eye(40, dtype=bool)], true[~np.eye(40, dtype=bool)])[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("n", [2, 24, 25, 90, 388, 680, 1250, 4858])
