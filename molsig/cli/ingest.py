@@ -57,6 +57,12 @@ def ingest(
     network: options.Network = None,
     all_features: options.AllFeatures = False,
     new_encoder: options.NewEncoder = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label", help="Learn from the types in this patient column: --network whitened where none is named."
+        ),
+    ] = None,
     learn: Annotated[
         bool, typer.Option("--learn/--no-learn", help="Learn to fuse and to call cancer_type, where that is due.")
     ] = True,
@@ -123,6 +129,7 @@ def ingest(
             choice=choice,
             new_encoders=tuple(new_encoder or ()),
             learn=learn,
+            label=label,
             progress=progress,
         )
     if json:

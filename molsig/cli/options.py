@@ -71,7 +71,11 @@ TruncateTo = Annotated[
 ]
 Network = Annotated[
     list[str] | None,
-    typer.Option("--network", help="Network of a matrix: MODALITY=vae (default) or autoencoder. Repeatable."),
+    typer.Option(
+        "--network",
+        help="Network of a matrix: MODALITY=vae (default), autoencoder; whitened, contrastive or siamese learn from "
+        "types (--label). Repeatable.",
+    ),
 ]
 AllFeatures = Annotated[
     bool, typer.Option("--all-features", help="Encode features that whole groups of samples lack, too.")

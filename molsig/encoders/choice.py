@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
+Metric = Literal["siamese", "contrastive", "whitened"]
+METRICS: tuple[Metric, ...] = ("siamese", "contrastive", "whitened")
+"""Networks of a matrix that learn from labels."""
+DEFAULT_METRIC: Metric = "whitened"
+"""The one that told unseen types apart best on the large cohorts of ``docs/one_shot.md``, with nothing to train."""
+
 Truncate = Literal["last", "first", "pca"]
 TRUNCATIONS: tuple[Truncate, ...] = ("last", "first", "pca")
 
@@ -23,7 +29,8 @@ class ModelChoice:
     Attributes
     ----------
     networks
-        Network by modality of a matrix: ``vae`` (the default) or ``autoencoder``, that of the Deep Neural Map.
+        Network by modality of a matrix: ``vae`` (the default), ``autoencoder``, that of the Deep Neural Map, or one
+        that learns from the types of the tumours: ``whitened``, ``contrastive``, ``siamese``.
     all_features
         Encode features of a matrix that whole groups of samples lack, too.
     text_model
@@ -54,3 +61,8 @@ class ModelChoice:
     tile_weights: Path | None = None
     truncate: Truncate = "last"
     cuda_precision: Precision = "bfloat16"
+
+
+def metric_named(asked: str) -> Metric | None:
+    """The network of that name that learns from labels, None where there is none."""
+    return next((one for one in METRICS if one == asked), None)

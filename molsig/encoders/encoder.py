@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.encoders import disk
-from molsig.encoders.choice import ModelChoice
+from molsig.encoders.choice import METRICS, ModelChoice, metric_named
 from molsig.encoders.disk import files_sha256
 from molsig.errors import InputError, UsageError
 from molsig.streaming import Products
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from molsig.encoders.alignment import Alignment
     from molsig.encoders.card import Card
-    from molsig.encoders.choice import Precision
+    from molsig.encoders.choice import Metric, Precision
     from molsig.encoders.expression import Network
     from molsig.streaming import Plan
     from molsig.types import ContractReport, Progress, Records, SampleId
@@ -211,11 +211,12 @@ def fit_encoder(
     include_silent: bool = False,
     validation_groups: Sequence[str] | None = None,
     alignment: Alignment | None = None,
+    labels: Sequence[str | None] | None = None,
     choice: ModelChoice | None = None,
     inputs: Mapping[str, str] | None = None,
     progress: Progress = silent,
 ) -> Encoder:
-    """Make the encoder of a cohort: fit a VAE to a matrix, to mutations or to tiles, or put given weights to use.
+    """Make the encoder of a cohort: fit a network to a matrix, to mutations or to tiles, or put given weights to use.
 
     Parameters
     ----------
@@ -237,8 +238,11 @@ def fit_encoder(
         One label per sample, such as the submitting site, whose samples are held back together; patients by default.
     alignment
         How samples are aligned to the encoder's reference profile (matrices only); by default `choose_alignment`.
+    labels
+        Type of each sample, None where it is not known: what the networks ``siamese``, ``contrastive`` and ``whitened``
+        of a matrix learn from. The others look at no label.
     choice
-        Which given weights reports and tiles are encoded with.
+        Which network a matrix gets, and which given weights reports and tiles are encoded with.
     inputs
         SHA-256 of the input files by name, for the card.
 
@@ -253,14 +257,56 @@ def fit_encoder(
         Too few samples or features are left to fit anything.
     MolsigError
         Training diverged.
+    UsageError
+        A network that learns from labels is given none.
     """
     choice = choice or ModelChoice()
-    encoder = _fit(records, rows, seed, epochs, device, include_silent, validation_groups, alignment, choice, progress)
+    if isinstance(records, FeatureMatrix) and (metric := metric_named(choice.networks.get(records.modality, ""))):
+        encoder: Encoder = _fit_metric(
+            records, rows, seed, epochs, device, include_silent, alignment, labels, metric, choice, progress
+        )
+    else:
+        encoder = _fit(
+            records, rows, seed, epochs, device, include_silent, validation_groups, alignment, choice, progress
+        )
     encoder.use(choice)
     if inputs:
         contents = encoder._contents
         encoder._contents = replace(contents, card=replace(contents.card, inputs=dict(inputs)))
     return encoder
+
+
+def _fit_metric(
+    matrix: FeatureMatrix,
+    rows: Sequence[int] | None,
+    seed: int,
+    epochs: int | None,
+    device: str,
+    include_silent: bool,
+    alignment: Alignment | None,
+    labels: Sequence[str | None] | None,
+    metric: Metric,
+    choice: ModelChoice,
+    progress: Progress,
+) -> Encoder:
+    from molsig.encoders.metric import fit_metric
+
+    if include_silent:
+        raise UsageError("include_silent belongs to mutations; a matrix has none")
+    if labels is None:
+        raise UsageError(f"the network {metric} learns from types: give the type of each sample of {matrix.modality}")
+    return fit_metric(
+        matrix,
+        labels,
+        metric=metric,
+        seed=seed,
+        epochs=epochs,
+        device=device,
+        alignment=alignment,
+        learnt=rows,
+        all_features=choice.all_features,
+        progress=progress,
+    )
 
 
 def _fit(
@@ -336,7 +382,8 @@ def _network(modality: str, choice: ModelChoice) -> Network:
     for one in NETWORKS:
         if one == asked:
             return one
-    raise UsageError(f"{asked!r} is no network for {modality}: use {' or '.join(NETWORKS)}")
+    names = (*NETWORKS, *METRICS)
+    raise UsageError(f"{asked!r} is no network for {modality}: use {', '.join(names[:-1])} or {names[-1]}")
 
 
 def load_encoder(
@@ -381,6 +428,10 @@ def _of_kind(contents: disk.Contents, device: str, choice: ModelChoice) -> Encod
         from molsig.encoders.mutation import MutationEncoder
 
         return MutationEncoder(contents, device)
+    if "metric" in contents.card.architecture:
+        from molsig.encoders.metric import MetricEncoder
+
+        return MetricEncoder(contents, device)
     from molsig.encoders.expression import ExpressionEncoder
 
     return ExpressionEncoder(contents, device)

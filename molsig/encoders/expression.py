@@ -124,7 +124,7 @@ class ExpressionEncoder(NetworkEncoder):
         tensors = self._contents.tensors
         return standardise(values, tensors["input.mean"], tensors["input.deviation"])
 
-    def _embed_few(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _embed_few(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
         network = forward.autoencoder if "latent" in self.card.architecture else forward.expression
         return network(self._network_weights(), inputs)
 
@@ -173,7 +173,7 @@ def fit_expression(
     uses = choose_features(matrix, faint=plain, absent=all_features)
     encoded = [name for name, use in uses.items() if use == ENCODED]
     columns = positions(matrix.features, encoded)
-    rows = _well_covered(matrix, columns)
+    rows = well_covered(matrix, columns)
     if learnt is not None:
         rows = np.intersect1d(rows, np.asarray(learnt, dtype=np.int64))
     if len(rows) < FEWEST_SAMPLES:
@@ -293,7 +293,7 @@ def _fit_autoencoder(
     )
 
 
-def _well_covered(matrix: FeatureMatrix, columns: NDArray[np.int64]) -> Rows:
+def well_covered(matrix: FeatureMatrix, columns: NDArray[np.int64]) -> Rows:
     """Rows in which enough of the encoded features are measured to learn from."""
     gaps = np.zeros(len(matrix.samples), dtype=np.int64)
     for block in row_blocks(len(matrix.samples), len(columns)):

@@ -91,6 +91,26 @@ def fit(
     tensors = {f"net.{key}": value.cpu().numpy().copy() for key, value in model.state_dict().items()} | job.around
     tensors["output.scale"] = np.array([1 / np.sqrt(np.square(means).sum(axis=1).mean())], dtype=np.float32)
     quality = _usage(means) | _explained(model, batches, rows, held_back)
+    training = {"held_back_samples": len(held_back), **quality, **history.to_dict(), **dict(job.notes)}
+    return described(job, tensors, settings.to_dict(), training, seed=seed, device=place)
+
+
+def described(
+    job: Job,
+    tensors: disk.Tensors,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+) -> disk.Contents:
+    """What was fitted, with its card.
+
+    Parameters
+    ----------
+    settings
+        Of the training, by name; the card keeps them with the job's own.
+    """
     card = Card(
         name=job.name,
         version=job.version,
@@ -98,15 +118,15 @@ def fit(
         created=datetime.datetime.now(datetime.UTC).date().isoformat(),
         molsig_version=metadata.version("molsig"),
         seed=seed,
-        device=place,
+        device=device,
         n_samples=len(job.samples),
         n_patients=len({one.patient for one in job.samples}),
         n_features=sum(use == disk.ENCODED for use in job.uses.values()),
         dropped={use: n for use, n in sorted(Counter(job.uses.values()).items()) if use != disk.ENCODED},
         scale=job.scale,
         architecture=dict(job.architecture),
-        hyperparameters=settings.to_dict() | dict(job.hyperparameters),
-        training={"held_back_samples": len(held_back), **quality, **history.to_dict(), **dict(job.notes)},
+        hyperparameters=dict(settings) | dict(job.hyperparameters),
+        training=dict(training),
         files={
             disk.WEIGHTS: disk.sha256(disk.weights_bytes(tensors)),
             disk.FEATURES: disk.sha256(disk.features_bytes(job.uses)),

@@ -43,6 +43,11 @@ def autoencoder(weights: Weights, x: Array) -> Array:
     return _dense(weights, "encoder.6", x) @ weights["lift"]
 
 
+def whitening(weights: Weights, x: Array) -> Array:
+    """`Whitening.embed`: (n, n_features) to (n, 768)."""
+    return _dense(weights, "linear", x)
+
+
 def _normalised(weights: Weights, name: str, first: int, x: Array) -> Array:
     """gelu(layernorm(W x + b)): layers number `first` and `first` + 1 of a sequence, and the activation."""
     x = _dense(weights, f"{name}.{first}", x)

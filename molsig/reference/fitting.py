@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from molsig.encoders.choice import DEFAULT_METRIC, metric_named
+from molsig.errors import UsageError
 from molsig.types import FeatureMatrix, MutationSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterable, Mapping
 
+    from molsig.encoders.choice import ModelChoice
     from molsig.encoders.encoder import Encoder
     from molsig.reference.ingestion import IngestOptions
     from molsig.types import Progress, Records
@@ -21,14 +25,18 @@ _GROUPS_TOLD = 3
 
 
 def make_encoder(
-    records: Records, tissue: Mapping[str, str], options: IngestOptions, progress: Progress
+    records: Records,
+    known: tuple[Mapping[str, str], Mapping[str, str]],
+    options: IngestOptions,
+    progress: Progress,
 ) -> tuple[Encoder, tuple[str, ...]]:
     """Fit or choose an encoder.
 
     Parameters
     ----------
-    tissue
-        Tumour type by patient, where known: tells which types lack features and which classes are small.
+    known
+        Tumour type by patient, where known: tells which types lack features and which classes are small; and by patient
+        the label that a network learns from which needs one.
 
     Returns
     -------
@@ -38,13 +46,17 @@ def make_encoder(
     """
     from molsig.encoders.encoder import fit_encoder
 
+    tissue, label_of = known
     told: tuple[str, ...] = ()
+    labels: list[str | None] | None = None
     rows: list[int] | None = None
     if isinstance(records, FeatureMatrix):
         told += _absent(records, tissue, options.choice.all_features)
         if records.modality == "mirna":
             rows, lines = _good_libraries(records, tissue)
             told += lines
+        if metric_named(options.choice.networks.get(records.modality, "")):
+            labels = [label_of.get(one.patient) for one in records.samples]
     encoder = fit_encoder(
         records,
         rows=rows,
@@ -52,6 +64,7 @@ def make_encoder(
         epochs=options.epochs,
         device=options.device,
         include_silent=options.include_silent and isinstance(records, MutationSet),
+        labels=labels,
         choice=options.choice,
         progress=progress,
     )
@@ -63,6 +76,22 @@ def make_encoder(
             "mean little. Make a new reference from a larger cohort and query it with these files instead",
         )
     return encoder, told
+
+
+def learning_types(choice: ModelChoice, modal: Iterable[Records]) -> ModelChoice:
+    """The choice of who names a column of types: matrices whose network is not named get the best that learns of it."""
+    matrices = {one.modality: DEFAULT_METRIC for one in modal if isinstance(one, FeatureMatrix)}
+    return replace(choice, networks=matrices | dict(choice.networks))
+
+
+def check_label(records: Records, column: str, columns: Container[str], choice: ModelChoice) -> None:
+    """Raise `UsageError`, before anything is written, where a network would learn from a column nobody has."""
+    network = metric_named(choice.networks.get(records.modality, ""))
+    if network is not None and isinstance(records, FeatureMatrix) and column not in columns:
+        raise UsageError(
+            f"--network {records.modality}={network} learns from the patient column {column!r}, which neither the "
+            "files nor the reference have: give it with --clinical FILE, or name another column with --label"
+        )
 
 
 FEWEST_GOOD = 20

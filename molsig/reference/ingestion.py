@@ -26,7 +26,7 @@ from molsig.reference.encoding import (
     remember_place,
     unique_modalities,
 )
-from molsig.reference.fitting import make_encoder
+from molsig.reference.fitting import check_label, learning_types, make_encoder
 from molsig.types import MutationSet, PatientTable, TextSet, VectorSet, silent
 
 if TYPE_CHECKING:
@@ -96,7 +96,11 @@ class IngestReport:
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """How to ingest; the same for every modality. See `molsig.Reference.ingest`."""
+    """How to ingest; the same for every modality. See `molsig.Reference.ingest`.
+
+    `label` is the patient column that networks learn from which need types; `TISSUE` where it is None. Where it is not
+    None, a matrix whose network is not named gets one that learns from it.
+    """
 
     dry_run: bool = False
     replace: bool = False
@@ -108,6 +112,7 @@ class IngestOptions:
     choice: ModelChoice = field(default_factory=ModelChoice)
     new_encoders: tuple[str, ...] = ()
     learn: bool = True
+    label: str | None = None
 
 
 def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progress = silent) -> IngestReport:
@@ -142,6 +147,8 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         else:
             modal.append(records)
     unique_modalities(modal)
+    if options.label is not None:
+        options = replace(options, choice=learning_types(options.choice, modal))
     kept = [one.modality for one in modal if one.modality not in options.new_encoders]
     if odd := sorted(set(options.new_encoders) - {one.modality for one in modal if not isinstance(one, VectorSet)}):
         raise UsageError(f"--new-encoder {odd[0]}: no file of it is given to encode anew")
@@ -158,20 +165,26 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     if options.dry_run:
         return _timed(start, report)
 
+    columns = {*(() if store is None else store.columns()), *(() if table is None else table.table.column_names)}
+    for one in modal:
+        if one.modality not in encoders:
+            check_label(one, options.label or TISSUE, columns, options.choice)
     # A text model that is not there is told before anything is written.
     made = {
-        one.modality: make_encoder(one, {}, options, progress)
+        one.modality: make_encoder(one, ({}, {}), options, progress)
         for one in modal
         if isinstance(one, TextSet) and one.modality not in encoders
     }
     store = store or Store.create(path)
-    tissue = _tissue(store, table)
+    tissue = _values(store, table, TISSUE)
+    labels = _values(store, table, options.label) if options.label else tissue
     with store.writer("ingest", progress=progress) as writer:
         if genes is not None and cohort.genes is not None:
             writer.put_genes(genes.table)
         change = PatientChange() if table is None else writer.put_patients(table.table, replace=options.replace)
         told: list[str] = []
-        sources = [_encoder(store, writer, one, encoders, made, tissue, options, told, progress) for one in modal]
+        told_of = (tissue, labels)
+        sources = [_encoder(store, writer, one, encoders, made, told_of, options, told, progress) for one in modal]
         report = replace(report, warnings=tuple(told))
         report = _commit(store, writer, modal, sources, options, progress, report)
         burdens = [_burden(store, writer, one, table, options) for one in modal if isinstance(one, MutationSet)]
@@ -198,14 +211,14 @@ def _learned(store: Store, report: IngestReport, options: IngestOptions, progres
     return replace(report, learned=learned, warnings=report.warnings + notes)
 
 
-def _tissue(store: Store, table: PatientTable | None) -> dict[str, str]:
-    """Tumour type by patient, from the patient table at hand and what is stored."""
+def _values(store: Store, table: PatientTable | None, column: str) -> dict[str, str]:
+    """What a column says by patient, from the patient table at hand and what is stored."""
     known: dict[str, str] = {}
-    if TISSUE in store.columns():
-        stored = store.attributes(store.select_patients(), [TISSUE])
-        known |= dict(zip(stored["patient"].to_pylist(), stored[TISSUE].to_pylist(), strict=True))
-    if table is not None and TISSUE in table.table.column_names:
-        known |= dict(zip(table.table["patient"].to_pylist(), table.table[TISSUE].to_pylist(), strict=True))
+    if column in store.columns():
+        stored = store.attributes(store.select_patients(), [column])
+        known |= dict(zip(stored["patient"].to_pylist(), stored[column].to_pylist(), strict=True))
+    if table is not None and column in table.table.column_names:
+        known |= dict(zip(table.table["patient"].to_pylist(), table.table[column].to_pylist(), strict=True))
     return {patient: str(one) for patient, one in known.items() if one is not None}
 
 
@@ -278,7 +291,7 @@ def _encoder(
     records: Records,
     encoders: dict[str, Encoder],
     made: Mapping[str, tuple[Encoder, tuple[str, ...]]],
-    tissue: Mapping[str, str],
+    known: tuple[Mapping[str, str], Mapping[str, str]],
     options: IngestOptions,
     told: list[str],
     progress: Progress,
@@ -290,7 +303,7 @@ def _encoder(
         return ready
     if records.modality not in encoders:
         beforehand = made.get(records.modality)
-        encoders[records.modality], lines = beforehand or make_encoder(records, tissue, options, progress)
+        encoders[records.modality], lines = beforehand or make_encoder(records, known, options, progress)
         told += lines
         install_encoder(store, writer, encoders[records.modality])
     remember_place(store, encoders[records.modality], options.choice)
@@ -343,7 +356,7 @@ def _digest(cohort: Cohort, options: IngestOptions) -> str:
         [source.kind, source.modality, sorted(source.options.items()), digest_source(source)]
         for source in cohort.all_sources()
     ]
-    settings = [
+    settings: list[object] = [
         options.replace,
         options.allow_missing,
         options.include_silent,
@@ -352,6 +365,9 @@ def _digest(cohort: Cohort, options: IngestOptions) -> str:
         asdict(options.choice),
         options.new_encoders,
     ]
+    # Added only where it is said, so that what earlier versions recorded is still recognised.
+    if options.label is not None:
+        settings.append(options.label)
     return hashlib.sha256(json.dumps([files, settings], default=str).encode()).hexdigest()
 
 

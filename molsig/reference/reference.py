@@ -127,6 +127,7 @@ class Reference:
         choice: ModelChoice | None = None,
         new_encoders: str | Iterable[str] = (),
         learn: bool = True,
+        label: str | None = None,
         progress: Progress = silent,
         **files: Any,
     ) -> IngestReport:
@@ -154,6 +155,9 @@ class Reference:
         learn
             Learn how to fuse the modalities (see `learn`) where patients have a ``cancer_type`` and nothing was learned
             of the vectors as they are.
+        label
+            Patient column with the types that the networks ``whitened``, ``contrastive`` and ``siamese`` learn from,
+            ``cancer_type`` by default. Where it is given, a matrix whose network is not named gets ``whitened``.
         files
             ``rna``, ``mutations``, ``mirna``, ``matrices``, ``vectors``, ``patients``, ``genes``, ``sample_table``: see
             `Cohort.of`.
@@ -180,6 +184,7 @@ class Reference:
             choice=choice or ModelChoice(),
             new_encoders=_names(new_encoders) or (),
             learn=learn,
+            label=label,
             progress=progress,
         )
 
