@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, query
+from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, markers, query
 
 app = typer.Typer(
     name="molsig",
@@ -44,6 +44,7 @@ app.command("learn")(learn.learn)
 app.command("query")(query.query)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)
+app.command("markers")(markers.markers)
 app.command("info")(manage.info)
 app.command("encoders")(manage.encoders)
 app.command("verify")(manage.verify)

@@ -331,8 +331,8 @@ def _check_modules(scored: _Scored, x: Tensor, nodes: tuple[str, ...]) -> None:
         hooked = sum(n for module, n in calls.items() if isinstance(module, _NODES[name]))
         if there > hooked:
             raise UsageError(
-                f"{there - hooked} of {there} {name.removesuffix('Backward')} of the network are no modules and would be "
-                "passed over: make them torch.nn modules, or use gradient or integrated"
+                f"{there - hooked} of {there} {name.removesuffix('Backward')} of the network are no modules and would "
+                "be passed over: make them torch.nn modules, or use gradient or integrated"
             )
 
 
