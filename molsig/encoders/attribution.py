@@ -255,7 +255,7 @@ def _integrated(scored: _Scored, x: Tensor, r: Tensor | None) -> Tensor:
     width = torch.full_like(low, 1 / _PIECES)
     for halving in range(_HALVINGS + 1):
         undone = []
-        for part in torch.arange(len(rows), device=x.device).split(_INTERNAL):
+        for part in torch.split(torch.arange(len(rows), device=x.device), _INTERNAL):
             some, wide = rows[part], width[part]
             mean = torch.zeros_like(way[some])
             for node, weight in _GAUSS:

@@ -104,6 +104,7 @@ def save_pictures(drawn: Drawn, folder: Path) -> list[Path]:
 def page(report: MarkerReport, drawn: Drawn, top: int) -> str:
     """The whole page, pictures inline."""
     found = report.markers
+    listed = min(top, len(found.features))
     title = f"Markers of {report.label}"
     head = (
         "rank",
@@ -132,9 +133,9 @@ def page(report: MarkerReport, drawn: Drawn, top: int) -> str:
     accuracy = (
         ""
         if drawn.curve is None
-        else f"<h2>How many are enough</h2><figure>{drawn.curve}<figcaption>Nearest neighbour by cosine, {drawn.ways} types "
-        f"to choose from, one sample of each. {drawn.enough} features reach what all {len(found.features):,} reach, less "
-        f"1 point. {lesson}</figcaption></figure>"
+        else f"<h2>How many are enough</h2><figure>{drawn.curve}<figcaption>Nearest neighbour by cosine, {drawn.ways} "
+        f"types to choose from, one sample of each. {drawn.enough} features reach what all {len(found.features):,} "
+        f"reach, less 1 point. {lesson}</figcaption></figure>"
     )
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
@@ -142,11 +143,11 @@ def page(report: MarkerReport, drawn: Drawn, top: int) -> str:
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(found.method)} saliency of the {escape(found.score)} of "
         f"{escape(report.encoder)}, averaged over {sum(found.pairs):,} matched pairs of {len(found.types)} types.</p>"
         + (f"<div class='notes'><ul>{notes}</ul></div>" if notes else "")
-        + f"<h2>Tumours on the first {min(top, len(found.features))} features</h2><figure>{drawn.plane}<figcaption>t-SNE of "
-        f"standardised values by cosine, at most {POINTS_OF_TYPE} tumours of a type.</figcaption></figure>"
-        f"<h2>The first {min(top, SHOWN_ROWS, len(found.features))} by type</h2><figure>{drawn.heat_map}<figcaption>Mean of "
-        "the standardised values of a type; like features and like types stand beside each other.</figcaption></figure>"
-        f"{accuracy}<h2>The first {min(top, len(found.features))}</h2><div class='wide'><table><tr>"
+        + f"<h2>Tumours on the first {listed} features</h2><figure>{drawn.plane}<figcaption>t-SNE of standardised "
+        f"values by cosine, at most {POINTS_OF_TYPE} tumours of a type.</figcaption></figure>"
+        f"<h2>The first {min(listed, SHOWN_ROWS)} by type</h2><figure>{drawn.heat_map}<figcaption>Mean of the "
+        "standardised values of a type; like features and like types stand beside each other.</figcaption></figure>"
+        f"{accuracy}<h2>The first {listed}</h2><div class='wide'><table><tr>"
         f"{''.join(f'<th>{escape(one)}</th>' for one in head)}</tr>{body}</table></div><h2>By type</h2><div class='wide'>"
         f"<table><tr><th>type</th><th>tumours</th><th>pairs</th><th style='text-align:left'>first features</th></tr>"
         f"{of_types}</table></div><footer>molsig markers. Research use only.</footer></body></html>\n"

@@ -92,14 +92,13 @@ def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], table: Arr
         )
     for i, row in enumerate(order):
         y = head + tall * i
-        parts.append(
-            f'<text x="{left - 6:.1f}" y="{y + 10:.1f}" text-anchor="end" style="font-size:11px">{escape(rows[row])}</text>'
-        )
+        parts.append(_text(rows[row], left - 6, y + 10, "end"))
         for j, column in enumerate(across):
             value = float(table[row, column])
+            said = f"{escape(rows[row])}, {escape(columns[column])}: {value:+.2f}"
             parts.append(
                 f'<rect x="{left + wide * j:.1f}" y="{y:.1f}" width="{wide - 0.6}" height="{tall - 0.6}" '
-                f'fill="{_colour(value)}"><title>{escape(rows[row])}, {escape(columns[column])}: {value:+.2f}</title></rect>'
+                f'fill="{_colour(value)}"><title>{said}</title></rect>'
             )
     foot = head + tall * len(rows) + 12
     for k, value in enumerate(np.linspace(-DEEPEST, DEEPEST, 9).tolist()):
@@ -134,8 +133,7 @@ def curve(title: str, series: dict[str, tuple[Sequence[int], Sequence[float]]]) 
     ]
     every = [x for one in drawn for x in one.x]
     low, high = np.floor(min(every) * 2) / 2, max(every)
-    picture = lines(title, drawn, "log10 of the number of features", "accuracy of 1-NN, one shot", x_range=(low, high))
-    return picture
+    return lines(title, drawn, "log10 of the number of features", "accuracy of 1-NN, one shot", x_range=(low, high))
 
 
 def tsne(x: NDArray[np.floating], *, seed: int = 0) -> Array:

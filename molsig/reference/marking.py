@@ -154,7 +154,7 @@ def find_markers(
         markers=found,
         inputs=encoder.network_inputs(matrix, rows),
         samples=tuple(matrix.samples[row] for row in rows),
-        types=tuple(str(labels[row]) for row in rows),
+        types=tuple(str(labels[row]) for row in rows.tolist()),
         learned_from=learned,
         notes=tuple(notes),
     )

@@ -10,18 +10,20 @@ values cancel. And each type counts as much as the others in the overall score, 
 a score it has: s_t is divided by its sum.
 
 The score is the logit of the Siamese network's head on features, as in the paper but before its last sigmoid, whose
-slope vanishes for the surest pairs; of every other encoder it is the cosine of the two vectors, which has no ReLU to
-guide unless the network has one.
+slope vanishes for the surest pairs. A monotone head, which only ever lowers its logit, is asked for the logit with its
+sign turned, how different the two are: guided backpropagation stops what is negative, which would be all of it. Of
+every other encoder the score is the cosine of the two vectors, and guided is the plain gradient unless the network has
+a ReLU.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.errors import InputError, UsageError
+from molsig.errors import InputError, MolsigError, UsageError
 from molsig.types import silent
 
 if TYPE_CHECKING:
@@ -136,7 +138,12 @@ def rank_markers(
             both = np.stack([inputs[first[part]], inputs[second[part]]], axis=1)
             found = attribute(network, both, method=method, score=score).values
             total += np.abs(found).sum(axis=(0, 1), dtype=np.float64)
-        saliency.append(total / max(total.sum(), 1e-300))
+        if not total.sum() > 0:
+            raise MolsigError(
+                f"no feature moves the {told} of any pair: the network of {encoder.space} has learned nothing that "
+                f"{method} sees. Use the method gradient, or fit the encoder anew"
+            )
+        saliency.append(total / total.sum())
         counts.append(len(first))
         progress("pairs of each type", number + 1, len(rows_of))
     by_type = np.array(saliency)
@@ -159,15 +166,16 @@ def pair_score(encoder: ExpressionEncoder) -> tuple[nn.Module, Score, str]:
 
     network = encoder.network()
     if encoder.card.architecture.get("metric") == "siamese":
+        monotone = bool(encoder.card.hyperparameters["monotone"])
 
-        def head(module: nn.Module, x: Tensor) -> Tensor:
+        def head(module: Any, x: Tensor) -> Tensor:
             features = module.cnn(x.reshape(-1, x.shape[-1])).reshape(len(x), 2, -1)
             logit: Tensor = module.head(features[:, 0], features[:, 1])
-            return logit
+            return -logit if monotone else logit
 
-        return network, head, "logit of the similarity head"
+        return network, head, f"{'negative ' if monotone else ''}logit of the similarity head"
 
-    def cosine(module: nn.Module, x: Tensor) -> Tensor:
+    def cosine(module: Any, x: Tensor) -> Tensor:
         vectors = module.embed(x.reshape(-1, x.shape[-1])).reshape(len(x), 2, -1)
         unit = functional.normalize(vectors, dim=2)
         found: Tensor = torch.sum(unit[:, 0] * unit[:, 1], dim=1)
