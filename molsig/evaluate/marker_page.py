@@ -147,8 +147,10 @@ def page(report: MarkerReport, drawn: Drawn, top: int) -> str:
         f"values by cosine, at most {POINTS_OF_TYPE} tumours of a type.</figcaption></figure>"
         f"<h2>The first {min(listed, SHOWN_ROWS)} by type</h2><figure>{drawn.heat_map}<figcaption>Mean of the "
         "standardised values of a type; like features and like types stand beside each other.</figcaption></figure>"
-        f"{accuracy}<h2>The first {listed}</h2><div class='wide'><table><tr>"
-        f"{''.join(f'<th>{escape(one)}</th>' for one in head)}</tr>{body}</table></div><h2>By type</h2><div class='wide'>"
+        f"{accuracy}<h2>The first {listed}</h2>"
+        "<div class='wide'><table><tr>"
+        f"{''.join(f'<th>{escape(one)}</th>' for one in head)}</tr>{body}</table></div><h2>By type</h2>"
+        "<div class='wide'>"
         f"<table><tr><th>type</th><th>tumours</th><th>pairs</th><th style='text-align:left'>first features</th></tr>"
         f"{of_types}</table></div><footer>molsig markers. Research use only.</footer></body></html>\n"
     )
