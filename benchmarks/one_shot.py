@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from benchmarks.one_shot_cohorts import OneShotCohort
     from molsig.encoders.encoder import Encoder
     from molsig.evaluate.episodes import PairScore
+
+    Plan = tuple[str, str, Any]
 
 PAPER = {6: 0.8967, 8: 0.8732, 10: 0.8459}
 """CancerSiamese with 19 training types on log2 FPKM of 4,858 genes: other data, for orientation only."""
@@ -92,16 +95,19 @@ def fitted(cohort: OneShotCohort, network: str, seed: int, settings: Any = None)
     )
 
 
-def fitted_methods(cohort: OneShotCohort, rows: NDArray[np.int64], seed: int) -> Iterator[tuple[str, PairScore, float]]:
+ONCE: tuple[Plan, ...] = (("whitened", "whitened", None),)
+SEEDED: tuple[Plan, ...] = (("contrastive", "contrastive", None), ("siamese", "siamese", None))
+EXTRA: tuple[Plan, ...] = (
+    ("contrastive, random start", "contrastive", ContrastiveSettings(rate=1e-3, whitened_start=False)),
+    ("siamese, free head", "siamese", SiameseSettings(monotone=False)),
+    ("VAE", "vae", None),
+)
+
+
+def fitted_methods(
+    cohort: OneShotCohort, rows: NDArray[np.int64], seed: int, plans: tuple[Plan, ...]
+) -> Iterator[tuple[str, PairScore, float]]:
     """Methods that are trained: name, score of pairs of `rows`, seconds of training."""
-    plans: list[tuple[str, str, Any]] = [("whitened", "whitened", None)] if seed == 0 else []
-    plans += [("contrastive", "contrastive", None), ("siamese", "siamese", None)]
-    if seed == 0:
-        plans += [
-            ("contrastive, random start", "contrastive", ContrastiveSettings(rate=1e-3, whitened_start=False)),
-            ("siamese, free head", "siamese", SiameseSettings(monotone=False)),
-            ("VAE", "vae", None),
-        ]
     for name, network, settings in plans:
         start = time.perf_counter()
         encoder = fitted(cohort, network, seed, settings)
@@ -151,21 +157,28 @@ def agreement(cosine_score: PairScore, head_score: PairScore, n: int) -> dict[st
     }
 
 
-def measure(cohort: OneShotCohort, seeds: int) -> dict[str, Any]:
-    """All methods on one cohort."""
-    rows = _at_most(cohort.rows(cohort.unseen), cohort.types)
+def measure(cohort: OneShotCohort, seeds: int, extra: bool, file: Path) -> None:
+    """All methods on one cohort; what is known is written after each seed."""
+    rows = at_most(cohort.rows(cohort.unseen), cohort.types)
     if cohort.asked is not None and cohort.standing is not None:
-        rows = np.union1d(*(_at_most(some, cohort.types) for some in (cohort.asked, cohort.standing)))
+        rows = np.union1d(*(at_most(some, cohort.types) for some in (cohort.asked, cohort.standing)))
     place = {int(row): i for i, row in enumerate(rows)}
     types = cohort.types[rows].tolist()
     patients = [cohort.matrix.samples[row].patient for row in rows]
     asked = None if cohort.asked is None else [place[row] for row in cohort.asked.tolist() if row in place]
     standing = None if cohort.standing is None else [place[row] for row in cohort.standing.tolist() if row in place]
     start = time.perf_counter()
+    most = max(cohort.ways)
+    plans = [(f"{ways}-way, 1", ways, 1, patients) for ways in cohort.ways]
+    plans += [(f"{most}-way, {shots}", most, shots, patients) for shots in SHOTS]
+    # With the hospital in the place of the patient no support sample is of the query's hospital, a batch of its own.
+    hospitals = [one.split("-")[1] for one in patients]
+    placed = {(types[i], hospitals[i]) for i in (range(len(types)) if standing is None else standing)}
+    several = min(most, sum(n > 1 for n in Counter(kind for kind, _ in placed).values()))
+    plans.append((f"{several}-way, other hospital, 1", several, 1, hospitals))
     questions = {
-        (ways, shots): draw_episodes(types, patients, ways=ways, shots=shots, queries=asked, supports=standing, seed=1)
-        for ways in cohort.ways
-        for shots in (1, *(SHOTS if ways == max(cohort.ways) else ()))
+        name: draw_episodes(types, apart, ways=ways, shots=shots, queries=asked, supports=standing, seed=1)
+        for name, ways, shots, apart in plans
     }
     told: dict[str, Any] = {
         "name": cohort.name,
@@ -183,10 +196,10 @@ def measure(cohort: OneShotCohort, seeds: int) -> dict[str, Any]:
     def note(name: str, score: PairScore, seconds: float) -> None:
         held = told["methods"].setdefault(name, {"seconds": [], "results": {}})
         held["seconds"].append(round(seconds, 2))
-        for (ways, shots), episodes in questions.items():
+        for column, episodes in questions.items():
             begun = time.perf_counter()
             found = answer_episodes(episodes, score, draws=200)
-            held["results"].setdefault(f"{ways}-way, {shots}", []).append(
+            held["results"].setdefault(column, []).append(
                 {
                     "accuracy": found.accuracy,
                     "patients": found.patients,
@@ -200,19 +213,26 @@ def measure(cohort: OneShotCohort, seeds: int) -> dict[str, Any]:
 
     for name, score in raw_methods(cohort, rows):
         note(name, score, 0.0)
+    for name, score, seconds in fitted_methods(cohort, rows, 0, ONCE):
+        note(name, score, seconds)
+    file.write_text(json.dumps(told, indent=1))
     for seed in range(seeds):
         scores: dict[str, PairScore] = {}
-        for name, score, seconds in fitted_methods(cohort, rows, seed):
+        for name, score, seconds in fitted_methods(cohort, rows, seed, SEEDED):
             scores[name] = score
             note(name, score, seconds)
         for head in ("head of features (the paper's)", "head of vectors"):
             told["agreement"].setdefault(head, []).append(
                 agreement(scores["siamese: cosine of 768"], scores[f"siamese: {head}"], len(rows))
             )
-    return told
+        file.write_text(json.dumps(told, indent=1))
+    if extra:
+        for name, score, seconds in fitted_methods(cohort, rows, 0, EXTRA):
+            note(name, score, seconds)
+            file.write_text(json.dumps(told, indent=1))
 
 
-def _at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int64]:
+def at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int64]:
     """So many rows of each type, always the same ones, in order."""
     random = np.random.default_rng(0)
     parts = [random.permutation(rows[types[rows] == one])[:MOST_OF_TYPE] for one in np.unique(types[rows])]
@@ -222,8 +242,10 @@ def _at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int
 def table(found: list[dict[str, Any]]) -> str:
     """Markdown: a table for each cohort."""
     lines: list[str] = []
+    told_of_paper = {f"{ways}-way, 1" for ways in PAPER}
     for one in found:
         columns = list(next(iter(one["methods"].values()))["results"])
+        one_shot = [name for name in columns if name.endswith("-way, 1")]
         lines += [
             f"### {one['name']}",
             "",
@@ -240,10 +262,13 @@ def table(found: list[dict[str, Any]]) -> str:
                 values = [run["accuracy"] for run in held["results"][column]]
                 spread = f" ±{(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
                 cells.append(f"{np.mean(values):.3f}{spread}")
-            last = held["results"][[c for c in columns if c.endswith(", 1")][-1]][0]
+            last = held["results"][[c for c in columns if c in one_shot][-1]][0]
             types = "" if last["types"] is None else f"{last['types'][0]:.3f} to {last['types'][1]:.3f}"
             interval = f"{last['patients'][0]:.3f} to {last['patients'][1]:.3f}"
             lines.append(f"| {name} | {' | '.join(cells)} | {interval} | {types} | {np.mean(held['seconds']):.1f} |")
+        published = [f"{PAPER[int(one.split('-')[0])]:.3f}" if one in told_of_paper else "" for one in columns]
+        if any(published):
+            lines.append(f"| CancerSiamese as published, on other data | {' | '.join(published)} | | | |")
         lines.append("")
     return "\n".join(lines)
 
@@ -254,7 +279,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder that holds tcga/")
     parser.add_argument("--output", type=Path, required=True, help="folder of the results, one JSON a cohort")
     parser.add_argument("--cohort", nargs="+", choices=sorted(COHORTS), default=list(COHORTS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="of the networks; 0 for what needs no seed alone")
+    parser.add_argument("--extra", action="store_true", help="free head, random start, VAE as well")
     parser.add_argument("--table", action="store_true", help="print what was measured instead of measuring")
     options = parser.parse_args()
     files = [options.output / f"{name}.json" for name in options.cohort]
@@ -264,7 +290,7 @@ def main() -> None:
             return
         options.output.mkdir(parents=True, exist_ok=True)
         for name, file in zip(options.cohort, files, strict=True):
-            file.write_text(json.dumps(measure(COHORTS[name](options.data), options.seeds), indent=1))
+            measure(COHORTS[name](options.data), options.seeds, options.extra, file)
     else:
         print(table([json.loads(file.read_text()) for file in files if file.exists()]))
         print(f"{EPISODES:,} episodes each.")

@@ -59,7 +59,9 @@ def ingest(
     new_encoder: options.NewEncoder = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", help="Patient column with the types a network learns from; cancer_type by default."),
+        typer.Option(
+            "--label", help="Learn from the types in this patient column: --network whitened where none is named."
+        ),
     ] = None,
     learn: Annotated[
         bool, typer.Option("--learn/--no-learn", help="Learn to fuse and to call cancer_type, where that is due.")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from molsig.errors import UsageError
 from molsig.evaluate.bootstrap import DRAWS, LEVEL
@@ -249,17 +250,22 @@ def _result(episodes: Episodes, right: NDArray[np.float64], draws: int, seed: in
     kinds = episodes.types[episodes.queries]
     seen = np.unique(kinds)
     own = np.take_along_axis(episodes.supports, episodes.truth[:, None, None], axis=1)[:, 0, :]
-    asked = episodes.patients[episodes.queries]
-    standing = episodes.patients[own]
+    people, number = np.unique(
+        np.concatenate([episodes.patients[episodes.queries][:, None], episodes.patients[own]], axis=1),
+        return_inverse=True,
+    )
+    number = number.reshape(len(right), -1)
+    # An episode's weight is that of the query's patient times the mean of its right supports': bilinear in the weights.
+    place = np.repeat(number[:, 0], episodes.shots), number[:, 1:].ravel()
+    shape = len(people), len(people)
+    hits = coo_array((np.repeat(right, episodes.shots), place), shape=shape).tocsr()
+    asked = coo_array((np.ones(right.size * episodes.shots), place), shape=shape).tocsr()
     random = np.random.default_rng(seed)
-    over_patients, over_types = [], []
-    n_patients, n_types = int(episodes.patients.max()) + 1, int(episodes.types.max()) + 1
-    drawn_from = np.union1d(asked, standing)
-    for _ in range(draws):
-        weight = np.bincount(random.choice(drawn_from, len(drawn_from)), minlength=n_patients).astype(np.float64)
-        over_patients.append(_weighted(right, weight[asked] * weight[standing].mean(axis=1)))
-        weight = np.bincount(random.choice(seen, len(seen)), minlength=n_types).astype(np.float64)
-        over_types.append(_weighted(right, weight[kinds]))
+    weights = random.multinomial(len(people), np.full(len(people), 1 / len(people)), size=draws).astype(np.float64)
+    over_patients = _ratio(((weights @ hits) * weights).sum(axis=1), ((weights @ asked) * weights).sum(axis=1))
+    weights = random.multinomial(len(seen), np.full(len(seen), 1 / len(seen)), size=draws).astype(np.float64)
+    of_type = np.searchsorted(seen, kinds)
+    over_types = _ratio(weights @ np.bincount(of_type, weights=right), weights @ np.bincount(of_type))
     return EpisodeResult(
         ways=episodes.ways,
         shots=episodes.shots,
@@ -271,11 +277,10 @@ def _result(episodes: Episodes, right: NDArray[np.float64], draws: int, seed: in
     )
 
 
-def _weighted(right: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    total = weight.sum()
-    return float(right @ weight / total) if total > 0 else float("nan")
+def _ratio(some: NDArray[np.float64], every: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.divide(some, every, out=np.full(len(some), np.nan), where=every > 0))
 
 
-def _interval(drawn: list[float]) -> tuple[float, float]:
+def _interval(drawn: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

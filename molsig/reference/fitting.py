@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from molsig.encoders.choice import metric_named
+from molsig.encoders.choice import DEFAULT_METRIC, metric_named
+from molsig.errors import UsageError
 from molsig.types import FeatureMatrix, MutationSet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterable, Mapping
 
+    from molsig.encoders.choice import ModelChoice
     from molsig.encoders.encoder import Encoder
     from molsig.reference.ingestion import IngestOptions
     from molsig.types import Progress, Records
@@ -73,6 +76,22 @@ def make_encoder(
             "mean little. Make a new reference from a larger cohort and query it with these files instead",
         )
     return encoder, told
+
+
+def learning_types(choice: ModelChoice, modal: Iterable[Records]) -> ModelChoice:
+    """The choice of who names a column of types: matrices whose network is not named get the best that learns of it."""
+    matrices = {one.modality: DEFAULT_METRIC for one in modal if isinstance(one, FeatureMatrix)}
+    return replace(choice, networks=matrices | dict(choice.networks))
+
+
+def check_label(records: Records, column: str, columns: Container[str], choice: ModelChoice) -> None:
+    """Raise `UsageError`, before anything is written, where a network would learn from a column nobody has."""
+    network = metric_named(choice.networks.get(records.modality, ""))
+    if network is not None and isinstance(records, FeatureMatrix) and column not in columns:
+        raise UsageError(
+            f"--network {records.modality}={network} learns from the patient column {column!r}, which neither the "
+            "files nor the reference have: give it with --clinical FILE, or name another column with --label"
+        )
 
 
 FEWEST_GOOD = 20

@@ -26,7 +26,7 @@ from molsig.reference.encoding import (
     remember_place,
     unique_modalities,
 )
-from molsig.reference.fitting import make_encoder
+from molsig.reference.fitting import check_label, learning_types, make_encoder
 from molsig.types import MutationSet, PatientTable, TextSet, VectorSet, silent
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ class IngestReport:
 class IngestOptions:
     """How to ingest; the same for every modality. See `molsig.Reference.ingest`.
 
-    `label` is the patient column that networks learn from which need types; `TISSUE` where it is None.
+    `label` is the patient column that networks learn from which need types; `TISSUE` where it is None. Where it is not
+    None, a matrix whose network is not named gets one that learns from it.
     """
 
     dry_run: bool = False
@@ -146,6 +147,8 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
         else:
             modal.append(records)
     unique_modalities(modal)
+    if options.label is not None:
+        options = replace(options, choice=learning_types(options.choice, modal))
     kept = [one.modality for one in modal if one.modality not in options.new_encoders]
     if odd := sorted(set(options.new_encoders) - {one.modality for one in modal if not isinstance(one, VectorSet)}):
         raise UsageError(f"--new-encoder {odd[0]}: no file of it is given to encode anew")
@@ -162,6 +165,10 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     if options.dry_run:
         return _timed(start, report)
 
+    columns = {*(() if store is None else store.columns()), *(() if table is None else table.table.column_names)}
+    for one in modal:
+        if one.modality not in encoders:
+            check_label(one, options.label or TISSUE, columns, options.choice)
     # A text model that is not there is told before anything is written.
     made = {
         one.modality: make_encoder(one, ({}, {}), options, progress)
@@ -170,7 +177,7 @@ def ingest(path: Path, cohort: Cohort, options: IngestOptions, progress: Progres
     }
     store = store or Store.create(path)
     tissue = _values(store, table, TISSUE)
-    labels = tissue if options.label in (None, TISSUE) else _values(store, table, str(options.label))
+    labels = _values(store, table, options.label) if options.label else tissue
     with store.writer("ingest", progress=progress) as writer:
         if genes is not None and cohort.genes is not None:
             writer.put_genes(genes.table)

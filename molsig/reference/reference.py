@@ -139,8 +139,8 @@ class Reference:
             Learn how to fuse the modalities (see `learn`) where patients have a ``cancer_type`` and nothing was learned
             of the vectors as they are.
         label
-            Patient column with the types that the networks ``whitened``, ``contrastive`` and ``siamese`` learn from;
-            ``cancer_type`` by default.
+            Patient column with the types that the networks ``whitened``, ``contrastive`` and ``siamese`` learn from,
+            ``cancer_type`` by default. Where it is given, a matrix whose network is not named gets ``whitened``.
         files
             ``rna``, ``mutations``, ``mirna``, ``matrices``, ``vectors``, ``patients``, ``genes``, ``sample_table``: see
             `Cohort.of`.
