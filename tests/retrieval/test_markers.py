@@ -44,10 +44,12 @@ def found(encoder: ExpressionEncoder) -> Markers:
     return rank_markers(encoder, MATRIX, LABELS, pairs=50)
 
 
-def test_genes_that_tell_types_come_first(found: Markers) -> None:
-    first = {found.features[i] for i in found.ranking()[:TELLING]}
-    telling = {f"G{i:02}" for i in range(TELLING)}
-    assert len(first & telling) >= TELLING // 2 > 2 * TELLING * TELLING / GENES
+def test_genes_that_tell_types_come_first(encoder: ExpressionEncoder, found: Markers) -> None:
+    telling, others = found.overall[:TELLING], found.overall[TELLING:]
+    assert telling.mean() > 1.3 * others.mean()
+    # Neighbours share the windows of the network's convolutions, and with them what is said of either.
+    if encoder.card.name == "rna-contrastive":
+        assert set(found.ranking()[:TELLING].tolist()) == set(range(TELLING))
 
 
 def test_scores_are_shares_of_each_type(found: Markers) -> None:
