@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.naive_bayes import GaussianNB
 
-from benchmarks.one_shot import _at_most, fitted
+from benchmarks.one_shot import at_most, fitted
 from benchmarks.one_shot_cohorts import COHORTS, mirna_metastases
 from molsig.evaluate.differential import differential
 from molsig.evaluate.episodes import answer_episodes, cosine, draw_episodes, euclidean
@@ -84,8 +84,8 @@ def measure(cohort: OneShotCohort, seeds: int, pairs: int) -> Iterator[dict[str,
     matrix = cohort.matrix
     labels = [one if one in cohort.training else None for one in cohort.types.tolist()]
     trained = cohort.rows(cohort.training)
-    unseen = _at_most(cohort.rows(cohort.unseen), cohort.types)
-    some = _at_most(trained, cohort.types)
+    unseen = at_most(cohort.rows(cohort.unseen), cohort.types)
+    some = at_most(trained, cohort.types)
     told: dict[str, Any] = {"name": cohort.name, "ways": cohort.ways, "methods": {}, "seconds": {}}
     for seed in range(seeds):
         encoders = {name: fitted(cohort, name, seed) for name in ("whitened", "siamese")}
