@@ -10,7 +10,7 @@ import numpy as np
 
 from molsig.evaluate.episodes import draw_episodes
 from molsig.evaluate.marker_pictures import curve, heat_map, plane, standing_alone, tsne
-from molsig.evaluate.marker_selection import accuracies, fewest, sizes_up_to
+from molsig.evaluate.marker_selection import accuracies, by_discrimination, fewest, sizes_up_to
 from molsig.evaluate.page import STYLE
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ EPISODES = 5000
 FEWEST_WAYS, MOST_WAYS = 3, 10
 SHOWN_ROWS = 50
 """Features of the heat map."""
+MOST_CHOSEN = 100
+"""Features that are chosen for what each tells of the types beyond the others."""
 POINTS_OF_TYPE = 60
 """Tumours of a type on the plane."""
 
@@ -83,9 +85,16 @@ def _curve(
     random = np.random.default_rng(seed).permutation(len(order))
     found = accuracies(x, order, sizes, asked)
     by_chance = accuracies(x, random, sizes, asked)
+    chosen = by_discrimination(x, types.tolist(), min(MOST_CHOSEN, len(order)))
+    short = [size for size in sizes if size <= len(chosen)]
+    told = accuracies(x, chosen, short, asked).tolist()
     drawn = curve(
         "Accuracy against features",
-        {"by score": (sizes, found.tolist()), "in random order": (sizes, by_chance.tolist())},
+        {
+            "by score": (sizes, found.tolist()),
+            "each chosen beside those before it": (short, told),
+            "in random order": (sizes, by_chance.tolist()),
+        },
     )
     return drawn, ways, fewest(sizes, found)
 
