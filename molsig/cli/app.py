@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, query
+from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, markers, query
 from molsig.cli import type as typing_verb
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("query")(query.query)
 app.command("type")(typing_verb.type_samples)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)
+app.command("markers")(markers.markers)
 app.command("info")(manage.info)
 app.command("encoders")(manage.encoders)
 app.command("verify")(manage.verify)

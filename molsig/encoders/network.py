@@ -84,6 +84,16 @@ class NetworkEncoder(Encoder):
         """What `network` makes of a batch, a tensor on its device: the mean of q(z|x)."""
         return network.embed(inputs)
 
+    def network(self) -> Any:
+        """The network with its weights, a `torch.nn.Module`, for those who ask what its output rests on."""
+        return self._network()
+
+    def network_inputs(self, records: Records, rows: Rows, *, allow_missing: bool = True) -> NDArray[Any]:
+        """What the network is given of some rows: of a matrix standardised values, whose zero is the mean."""
+        chosen = self._rows(records, rows.tolist())
+        self._check_coverage(records, chosen, allow_missing)
+        return self._inputs(records, chosen)
+
     def _network(self) -> Any:
         """The network with its weights, on its device."""
         if self._running is None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from molsig.ingest.cohort import Cohort
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
+    from molsig.reference.marking import MarkerReport
     from molsig.reference.typing_support import Support, SupportShelf
     from molsig.retrieval.answer import Answer
     from molsig.retrieval.nearest import Nearest
@@ -654,6 +655,62 @@ class Reference:
             seed=seed,
             per_count=per_count,
             progress=progress,
+        )
+
+    def markers(
+        self,
+        label: str,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        modality: str | None = None,
+        encoder: str | None = None,
+        pairs: int = 3000,
+        method: str = "guided",
+        seed: int = 0,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> MarkerReport:
+        """Rank the features of an encoder by what they do for pairs of tumours of one type.
+
+        Parameters
+        ----------
+        label
+            Patient column of the reference that tells the type.
+        cohort, files
+            Where the measurements are, which a reference does not keep: one matrix, as in `ingest`.
+        modality
+            Which of several matrices.
+        encoder
+            Name of its space; the one in use for the modality by default.
+        pairs
+            Most matched pairs of a type.
+        method
+            ``guided`` backpropagation or plain ``gradient``.
+
+        Raises
+        ------
+        UsageError
+            No such column or encoder, or not one matrix.
+        InputError
+            The patients of the file have no label, or too few of each.
+        MissingExtraError
+            captum is not installed.
+        """
+        from molsig.reference.marking import find_markers
+
+        return find_markers(
+            self._store,
+            _cohort(cohort, files),
+            label,
+            modality=modality,
+            space=encoder,
+            pairs=pairs,
+            method=method,
+            seed=seed,
+            device=device,
+            progress=progress,
+            shelf=self._encoders,
         )
 
     def info(self) -> dict[str, Any]:

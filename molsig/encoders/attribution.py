@@ -1,0 +1,352 @@
+"""Which inputs carry an output of a network: the one attribution engine of molsig.
+
+A score is one number a row: what a module gives, or a function of it (a logit, a cosine of two samples of a pair). Four
+methods, each through autograd, ``guided`` and ``deeplift`` through captum:
+
+    gradient     d score / d x
+    guided       the same with negative gradients stopped at every ReLU (Springenberg et al. 2015, arXiv:1412.6806)
+    integrated   (x - r) times the mean gradient on the way from the reference r to x (Sundararajan et al. 2017,
+                 arXiv:1703.01365)
+    deeplift     (x - r) times multipliers by the Rescale rule (Shrikumar et al. 2017, arXiv:1704.02685)
+
+The last two divide score(x) - score(r) among the inputs. They are computed in float64, and each row is checked: what
+the parts add up to may miss the difference by 1e-3 of it, and a row that misses by more is an error, never a result.
+
+Sigmoids, GELU and normalisation have no rule of their own in ``guided``: their plain gradient is taken. Max-pooling
+passes everything to its largest input in ``gradient`` and ``guided``. By the Rescale rule ReLU, sigmoid, tanh, ELU,
+softplus, softmax and max-pooling are divided; anything else that bends (a square, a product of two inputs, GELU) is
+taken by its gradient, so that a network which has it fails the check rather than giving a plausible table. Integrated
+gradients has no such limit.
+
+A rule at a ReLU needs the ReLU to be a module of its own, called once a pass; both are checked. Both samples of a pair
+therefore go through a network as one batch, rows (n, 2, features) laid out as (2 n, features): see
+`molsig.retrieval.markers`. A new method is a function of (scored module, x, r) in `_METHODS`.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from molsig.errors import MissingExtraError, MolsigError, UsageError
+from molsig.types import silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from molsig.types import Progress
+
+Score = Callable[[nn.Module, "Tensor"], "Tensor"]
+"""Of a network and a batch of inputs: one number a row, (batch,)."""
+
+TOLERANCE = 1e-3
+"""Share of the difference in score that the parts may miss."""
+_ROUNDING = 1e-7
+"""Share of the scores themselves that a difference has to exceed to be more than rounding."""
+_PIECES, _HALVINGS = 8, 24
+"""Pieces that the way from the reference starts as, and how often one may be halved."""
+_SHARE = 1 / 64
+"""Of the tolerance that a single piece may use up."""
+_GAUSS = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))
+"""Points and weights of a piece: exact where the gradient is a polynomial of degree 5."""
+_INTERNAL = 2048
+"""Pieces of one pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What the inputs of some rows say of their score.
+
+    Attributes
+    ----------
+    values
+        Float32, as the inputs were shaped: (n, features), or (n, 2, features) of pairs.
+    scores
+        Score of each row, float64, (n,).
+    missed
+        What the parts miss of score(x) - score(r), (n,); None where the method divides nothing.
+    """
+
+    method: str
+    reference: str
+    values: NDArray[np.float32]
+    scores: NDArray[np.float64]
+    missed: NDArray[np.float64] | None = None
+
+
+class _Scored(nn.Module):
+    """A network and a function of it as one module, so that hooks find what the function calls."""
+
+    def __init__(self, network: nn.Module, score: Score | None) -> None:
+        super().__init__()
+        self.network = network
+        self._score = score
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.network(x) if self._score is None else self._score(self.network, x)
+        found = found.squeeze(1) if found.ndim == 2 and found.shape[1] == 1 else found
+        if found.shape != (len(x),):
+            raise UsageError(f"a score is one number a row: {len(x)} rows gave a tensor of shape {tuple(found.shape)}")
+        return found
+
+
+def attribute(
+    network: nn.Module,
+    inputs: NDArray[np.floating],
+    *,
+    method: str,
+    score: Score | None = None,
+    reference: NDArray[np.floating] | None = None,
+    batch: int = 256,
+    progress: Progress = silent,
+) -> Attribution:
+    """Attribute a score to the inputs, row by row.
+
+    Parameters
+    ----------
+    network
+        A module in evaluation mode; it is not changed.
+    inputs
+        (n, features), or (n, 2, features) of pairs.
+    method
+        One of `METHODS`.
+    score
+        What of the network is explained; its output, where that is one number a row. It computes with what it is given,
+        in its precision: float64 for the methods that are checked.
+    reference
+        What the inputs are compared with, of the shape of one row or of all: needed by ``integrated`` and
+        ``deeplift``, of no use to the others. Zeros are the mean of the samples that an encoder was fitted on.
+    batch
+        Rows of one pass.
+
+    Raises
+    ------
+    UsageError
+        Unknown method, no reference or one too many, a score that is not one number a row, a ReLU that no hook sees.
+    MolsigError
+        The parts of a row do not add up, or are not finite.
+    MissingExtraError
+        captum is not installed.
+    """
+    if method not in _METHODS:
+        raise UsageError(f"{method!r} is no method of attribution: use {', '.join(METHODS)}")
+    rule, divides = _METHODS[method]
+    if divides != (reference is not None):
+        raise UsageError(
+            f"{method} {'needs a reference' if divides else 'takes no reference'} to compare the input with"
+        )
+    if network.training:
+        raise UsageError("the network is in training mode, in which its score depends on chance: call eval() first")
+    scored = _prepared(network, score, double=divides)
+    parameter = next(scored.parameters(), torch.empty(0))
+    kind = torch.float64 if divides else torch.float32
+    given = np.asarray(inputs)
+    against = None if reference is None else np.broadcast_to(np.asarray(reference), given.shape)
+    values = np.empty(given.shape, dtype=np.float32)
+    scores, missed = np.empty(len(given)), np.zeros(len(given))
+    for start in range(0, len(given), batch):
+        part = slice(start, min(len(given), start + batch))
+        x = torch.tensor(given[part].copy(), dtype=kind, device=parameter.device)
+        r = None if against is None else torch.tensor(against[part].copy(), dtype=kind, device=parameter.device)
+        if start == 0 and method in _HOOKED:
+            _check_modules(scored, x[:1], _HOOKED[method])
+        with torch.enable_grad():
+            found = rule(scored, x, r)
+        with torch.no_grad():
+            score_of_x = scored(x)
+            scores[part] = score_of_x.double().cpu().numpy()
+            if r is not None:
+                missed[part] = _missed(found, score_of_x, scored(r), method, start)
+        if not torch.isfinite(found).all():
+            raise MolsigError(f"{method}: the attribution of rows {part.start} to {part.stop - 1} is not finite")
+        values[part] = found.detach().float().cpu().numpy()
+        progress(f"attribute ({method})", part.stop, len(given))
+    told = "none" if reference is None else ("zeros" if not np.any(reference) else "given")
+    return Attribution(method, told, values, scores, missed if divides else None)
+
+
+def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
+    """A copy whose weights are shuffled within each tensor: the sanity test of Adebayo et al. 2018 (arXiv:1810.03292).
+
+    An attribution that stays the same after it shows the inputs, not what the network has learned.
+    """
+    random = torch.Generator().manual_seed(seed)
+    shuffled = copy.deepcopy(network)
+    with torch.no_grad():
+        for tensor in shuffled.parameters():
+            order = torch.randperm(tensor.numel(), generator=random).to(tensor.device)
+            tensor.copy_(tensor.flatten()[order].reshape(tensor.shape))
+    return shuffled
+
+
+def _prepared(network: nn.Module, score: Score | None, *, double: bool) -> _Scored:
+    """A copy, so that hooks and precision leave the user's network alone."""
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    if double:
+        on_mps = any(tensor.device.type == "mps" for tensor in copied.parameters())
+        copied = (copied.cpu() if on_mps else copied).double()
+    return _Scored(copied, score).eval()
+
+
+def _missed(found: Tensor, score: Tensor, at_reference: Tensor, method: str, start: int) -> NDArray[np.float64]:
+    difference = score - at_reference
+    missed = found.flatten(1).sum(dim=1) - difference
+    allowed = _allowed(score, at_reference)
+    if bool((~(missed.abs() <= allowed)).any()):
+        row = int((missed.abs() / allowed).nan_to_num(torch.inf).argmax())
+        raise MolsigError(
+            f"{method}: the parts of row {start + row} add up to {float(difference[row] + missed[row]):.6g}, the score "
+            f"differs from the reference's by {float(difference[row]):.6g}: more than {TOLERANCE:g} of it is missed. "
+            + (
+                "The network bends in a way the Rescale rule does not know; use integrated"
+                if method == "deeplift"
+                else "The score is too steep on the way from the reference; choose another reference"
+            )
+        )
+    return np.asarray(missed.double().cpu().numpy())
+
+
+def _allowed(score: Tensor, at_reference: Tensor) -> Tensor:
+    return TOLERANCE * (score - at_reference).abs() + _ROUNDING * (score.abs() + at_reference.abs()) + 1e-12
+
+
+def _gradient(scored: _Scored, x: Tensor, _: Tensor | None) -> Tensor:
+    x = x.requires_grad_()
+    return torch.autograd.grad(scored(x).sum(), x)[0]
+
+
+def _guided(scored: _Scored, x: Tensor, _: Tensor | None) -> Tensor:
+    with _quietly():
+        found: Tensor = _captum().GuidedBackprop(scored).attribute(x.requires_grad_())
+    return found
+
+
+def _deeplift(scored: _Scored, x: Tensor, r: Tensor | None) -> Tensor:
+    with _quietly():
+        found: Tensor = _captum().DeepLift(scored).attribute(x.requires_grad_(), baselines=r)
+    return found
+
+
+def _integrated(scored: _Scored, x: Tensor, r: Tensor | None) -> Tensor:
+    """Adaptive: a piece of the way is halved until what its gradients give is what the score moves along it.
+
+    A fixed rule meets a kink of a ReLU somewhere between its points and errs by one over their number, which is more
+    than a thousandth wherever the parts of a row nearly cancel; halving meets it in a few more passes.
+    """
+    assert r is not None
+    way = (x - r).flatten(1)
+    found = torch.zeros_like(way)
+    with torch.no_grad():
+        allowed = _allowed(scored(x), scored(r)) * _SHARE
+    rows = torch.arange(len(x), device=x.device).repeat_interleave(_PIECES)
+    low = (torch.arange(_PIECES, device=x.device, dtype=x.dtype) / _PIECES).repeat(len(x))
+    width = torch.full_like(low, 1 / _PIECES)
+    for halving in range(_HALVINGS + 1):
+        undone = []
+        for part in torch.split(torch.arange(len(rows), device=x.device), _INTERNAL):
+            some, wide = rows[part], width[part]
+            mean = torch.zeros_like(way[some])
+            for node, weight in _GAUSS:
+                point = _along(x, r, some, low[part] + node * wide).requires_grad_()
+                mean += weight * torch.autograd.grad(scored(point).sum(), point)[0].flatten(1)
+            pieces = mean * way[some] * wide[:, None]
+            with torch.no_grad():
+                moved = scored(_along(x, r, some, low[part] + wide)) - scored(_along(x, r, some, low[part]))
+            good = (pieces.sum(dim=1) - moved).abs() <= allowed[some]
+            if halving == _HALVINGS:
+                good[:] = True
+            found.index_add_(0, some[good], pieces[good])
+            undone.append(part[~good])
+        left = torch.cat(undone)
+        if not len(left):
+            break
+        rows, width = rows[left].repeat(2), (width[left] / 2).repeat(2)
+        low = torch.cat([low[left], low[left] + width[: len(left)]])
+    return found.reshape(x.shape)
+
+
+def _along(x: Tensor, r: Tensor, rows: Tensor, at: Tensor) -> Tensor:
+    return r[rows] + (x[rows] - r[rows]) * at.reshape(-1, *[1] * (x.ndim - 1))
+
+
+_METHODS: dict[str, tuple[Callable[[_Scored, Tensor, Tensor | None], Tensor], bool]] = {
+    "gradient": (_gradient, False),
+    "guided": (_guided, False),
+    "integrated": (_integrated, True),
+    "deeplift": (_deeplift, True),
+}
+"""Each with whether it divides the difference from a reference."""
+METHODS = tuple(_METHODS)
+
+_NODES: dict[str, tuple[type[nn.Module], ...]] = {
+    "ReluBackward": (nn.ReLU,),
+    "SigmoidBackward": (nn.Sigmoid,),
+    "TanhBackward": (nn.Tanh,),
+}
+_HOOKED = {"guided": ("ReluBackward",), "deeplift": tuple(_NODES)}
+"""Nodes of autograd's graph that have to be modules for a method to see them."""
+
+
+def _check_modules(scored: _Scored, x: Tensor, nodes: tuple[str, ...]) -> None:
+    """Raise `UsageError` where a non-linearity is no module, or a module is called twice a pass.
+
+    captum finds non-linearities as modules. One that is a function is passed over without a word, and of a module that
+    is called twice it would mix up the calls.
+    """
+    calls: Counter[nn.Module] = Counter()
+    watched = tuple(kind for node in nodes for kind in _NODES[node])
+    hooks = [
+        module.register_forward_hook(lambda module, *_: calls.update([module]))
+        for module in scored.modules()
+        if isinstance(module, watched)
+    ]
+    try:
+        with torch.enable_grad():
+            out = scored(x.detach().clone().requires_grad_())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if any(n > 1 for n in calls.values()):
+        raise UsageError("the network calls a non-linearity twice a pass: give each call a module of its own")
+    seen, waiting = set(), [out.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [parent for parent, _ in node.next_functions]
+    for name in nodes:
+        there = sum(node.name().startswith(name) for node in seen)
+        hooked = sum(n for module, n in calls.items() if isinstance(module, _NODES[name]))
+        if there > hooked:
+            raise UsageError(
+                f"{there - hooked} of {there} {name.removesuffix('Backward')} of the network are no modules and would "
+                "be passed over: make them torch.nn modules, or use gradient or integrated"
+            )
+
+
+def _captum() -> Any:
+    try:
+        import captum.attr
+    except ImportError:
+        raise MissingExtraError("attribution", "explain") from None
+    return captum.attr
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without captum's word that it sets hooks, which it takes off again."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s)\s*Setting (forward, )?backward hooks")
+        yield

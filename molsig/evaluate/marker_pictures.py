@@ -1,0 +1,151 @@
+"""Pictures of markers as SVG text: samples on a plane, features by types, accuracy against how many features."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.evaluate.svg import COLOURS, Series, _svg, _text, lines, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+_WARM, _COLD = (213, 94, 0), (0, 114, 178)
+"""Above and below the mean."""
+DEEPEST = 2.0
+"""Standard deviations at which a colour of the heat map is full."""
+
+FONT = "svg{font:12px system-ui,sans-serif;background:#fff}text{fill:#1c2430}.grid{stroke:#e3e7ed}.axis{stroke:#7b8794}"
+
+
+def standing_alone(picture: str) -> str:
+    """An SVG picture as a file of its own."""
+    return picture.replace(
+        "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1
+    ).replace("</title>", f"</title><style>{FONT}</style>", 1)  # fmt: skip
+
+
+def plane(title: str, points: Array, types: Sequence[str], *, size: float = 640.0) -> str:
+    """Samples on a plane (n, 2), coloured and shaped by type; a type's name stands at its median."""
+    names = sorted(set(types))
+    low, high = points.min(axis=0), points.max(axis=0)
+    edge = 26.0
+    at = edge + (points - low) / np.maximum(high - low, 1e-9) * (size - 2 * edge)
+    at[:, 1] = size - at[:, 1]
+    kind = np.asarray(types)
+    parts = []
+    for i, name in enumerate(names):
+        some = at[kind == name]
+        marks = "".join(_mark(x, y, i) for x, y in some.tolist())
+        parts.append(
+            f'<g fill="{COLOURS[i % len(COLOURS)]}" fill-opacity=".65"><title>{escape(name)}</title>{marks}</g>'
+        )
+    tags = _apart([(name, *np.median(at[kind == name], axis=0).tolist()) for name in names])
+    halo = 'style="paint-order:stroke;stroke:#fff;stroke-width:3px;font-weight:600"'
+    parts += [
+        f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" {halo}>{escape(name)}</text>' for name, x, y in tags
+    ]
+    return _svg(title, size, size, parts)
+
+
+def _apart(tags: list[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Names moved down until none lies over another."""
+    placed: list[tuple[str, float, float]] = []
+    for name, x, y in sorted(tags, key=lambda tag: tag[2]):
+        wide = 3.6 * len(name)
+        while any(abs(x - px) < wide + 3.6 * len(other) and abs(y - py) < 13 for other, px, py in placed):
+            y += 3
+        placed.append((name, x, y))
+    return placed
+
+
+def _mark(x: float, y: float, i: int) -> str:
+    """Shape changes after every round of colours, so that 32 types differ."""
+    shape = i // len(COLOURS) % 4
+    if shape == 0:
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
+    if shape == 1:
+        return f'<rect x="{x - 2.3:.1f}" y="{y - 2.3:.1f}" width="4.6" height="4.6"/>'
+    if shape == 2:
+        return f'<path d="M{x:.1f} {y - 3.4:.1f}l3 5.4h-6z"/>'
+    return f'<path d="M{x:.1f} {y - 3.6:.1f}l3.4 3.6l-3.4 3.6l-3.4 -3.6z"/>'
+
+
+def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], table: Array) -> str:
+    """Standardised values, features in rows and types in columns, both in an order that puts like beside like."""
+    order, across = _like_beside_like(table), _like_beside_like(table.T)
+    tall, wide = 13.0, 24.0
+    left = 16 + 6.9 * max(map(len, rows))
+    head = 16 + 6.2 * max(map(len, columns))
+    width, height = max(left + wide * len(columns) + 16, left + 260), head + tall * len(rows) + 40
+    parts = []
+    for j, column in enumerate(across):
+        x = left + wide * (j + 0.5) + 4
+        parts.append(
+            f'<text transform="translate({x:.1f} {head - 6:.1f}) rotate(-90)">{escape(columns[column])}</text>'
+        )
+    for i, row in enumerate(order):
+        y = head + tall * i
+        parts.append(_text(rows[row], left - 6, y + 10, "end"))
+        for j, column in enumerate(across):
+            value = float(table[row, column])
+            said = f"{escape(rows[row])}, {escape(columns[column])}: {value:+.2f}"
+            parts.append(
+                f'<rect x="{left + wide * j:.1f}" y="{y:.1f}" width="{wide - 0.6}" height="{tall - 0.6}" '
+                f'fill="{_colour(value)}"><title>{said}</title></rect>'
+            )
+    foot = head + tall * len(rows) + 12
+    for k, value in enumerate(np.linspace(-DEEPEST, DEEPEST, 9).tolist()):
+        parts.append(f'<rect x="{left + 16 * k:.1f}" y="{foot:.1f}" width="16" height="10" fill="{_colour(value)}"/>')
+    parts.append(_text(f"-{number(DEEPEST)} to {number(DEEPEST)} sd from the mean", left + 152, foot + 9, "start"))
+    return _svg(title, width, height, parts)
+
+
+def _like_beside_like(table: Array) -> list[int]:
+    """Order of the rows by average linkage of their correlation, leaves in their best order."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    if len(table) < 3:
+        return list(range(len(table)))
+    centred = table - table.mean(axis=1, keepdims=True)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    order: list[int] = leaves_list(linkage(unit, "average", optimal_ordering=True)).tolist()
+    return order
+
+
+def _colour(value: float) -> str:
+    depth = min(abs(value) / DEEPEST, 1.0)
+    end = _WARM if value > 0 else _COLD
+    return "#" + "".join(f"{round(255 + (one - 255) * depth):02x}" for one in end)
+
+
+def curve(title: str, series: dict[str, tuple[Sequence[int], Sequence[float]]]) -> str:
+    """Accuracy against the number of features, evenly spaced in its logarithm."""
+    drawn = [
+        Series(name, tuple(float(np.log10(n)) for n in sizes), tuple(values))
+        for name, (sizes, values) in series.items()
+    ]
+    every = [x for one in drawn for x in one.x]
+    low, high = np.floor(min(every) * 2) / 2, max(every)
+    return lines(title, drawn, "log10 of the number of features", "accuracy of 1-NN, one shot", x_range=(low, high))
+
+
+def tsne(x: NDArray[np.floating], *, seed: int = 0) -> Array:
+    """Two coordinates of each row by t-SNE on cosine distances, started from the principal components."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    data = np.asarray(x, dtype=np.float64)
+    unit = data / np.maximum(np.linalg.norm(data, axis=1, keepdims=True), 1e-9)
+    start = PCA(2, random_state=seed, svd_solver="full").fit_transform(unit)
+    start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
+    perplexity = float(min(30, max(2, (len(data) - 1) // 4)))
+    return np.asarray(
+        TSNE(2, init=start, perplexity=perplexity, random_state=seed).fit_transform(unit), dtype=np.float64
+    )
