@@ -172,6 +172,7 @@ def writing(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
             with _damage_told(database):
                 connection.execute("PRAGMA disable_checkpoint_on_shutdown")
                 yield connection
+            with _damage_told(database, kept="what was committed stays in its log"):
                 checkpoint(connection, database, file)
         finally:
             _close(connection)
@@ -294,15 +295,14 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def _damage_told(database: Path) -> Iterator[None]:
+def _damage_told(database: Path, *, kept: str = "nothing of this step was stored") -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
         # DuckDB tells of a full disk, quota or file size limit in the system's words, under several names of its own.
         if any(os.strerror(reason) in str(error) for reason in FULL):
             raise OSError(
-                f"{database}: the disk is full, nothing of this step was stored; free some space and give the same "
-                f"command again ({error})"
+                f"{database}: the disk is full, {kept}; free some space and give the same command again ({error})"
             ) from error
         # A checksum that does not match comes as the root of DuckDB's exceptions, what it has a name for as another.
         if type(error) is duckdb.Error or isinstance(error, _DAMAGE):

@@ -28,10 +28,14 @@ def database_stamp(database: Path, *, again: bool = False) -> tuple[object, ...]
     """Return the stamp of a DuckDB file and its log; within `one_look` the first one, unless asked to look again."""
     known = _looked.known
     if known is None:
-        return _stamp([str(database), f"{database}.wal"])
+        return _state_of(database)
     if again or database not in known:
-        known[database] = _stamp([str(database), f"{database}.wal"])
+        known[database] = _state_of(database)
     return known[database]
+
+
+def _state_of(database: Path) -> tuple[object, ...] | None:
+    return _stamp([str(database), f"{database}.wal"])
 
 
 @contextmanager

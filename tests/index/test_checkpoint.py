@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,26 @@ def test_one_who_may_not_write_is_told_what_to_do(torn: Store) -> None:
         with pytest.raises(UsageError, match="molsig verify"):
             put_back(torn.database)
     assert names(torn) == {"A", "B"}
+
+
+def test_a_disk_that_fills_during_a_checkpoint_is_told_and_loses_nothing(store: Store) -> None:
+    """The log and the copy fit, the blocks of the database do not."""
+    room = store.database.stat().st_size + BLOCK // 2
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, str(store.path), "A"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+    assert done.returncode == 1
+    assert "the disk is full, what was committed stays in its log" in done.stderr
+    assert log_of(store.database).stat().st_size
+    assert undo_of(store.database).exists()
+    assert names(store) == {"A"}
+    assert commit_and_die(store.path, "B") == 0
+    assert names(store) == {"A", "B"}
+    assert [check for check in verify(store) if not check.ok] == []
 
 
 def test_a_checkpoint_without_room_leaves_the_log(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
