@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from molsig.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from molsig.retrieval.answer import Answer
@@ -128,21 +128,37 @@ def check_target(path: Path) -> None:
 
 def save(answers: Sequence[Answer], path: Path) -> None:
     """Write answers in the format that the ending of `path` names, one of `ENDINGS`."""
+    from molsig.retrieval.answer import documents, page
+
+    empty = ("query", "rank", "patient", "score")
+    save_as(path, lambda: documents(answers), lambda: page(answers), (one.rows() for one in answers), empty)
+
+
+def save_as(
+    path: Path,
+    documents: Callable[[], object],
+    page: Callable[[], str],
+    rows_of_each: Iterable[Iterable[Mapping[str, object]]],
+    empty: Sequence[str] = (),
+) -> None:
+    """Write what was found in the format that the ending of `path` names: documents, a page or a table.
+
+    Parameters
+    ----------
+    empty
+        Columns of the table where there is no row.
+    """
     ending = path.suffix.lower()
     if ending == ".json":
-        from molsig.retrieval.answer import documents
-
-        path.write_text(json.dumps(documents(answers), indent=2, default=str, allow_nan=False) + "\n")
+        path.write_text(json.dumps(documents(), indent=2, default=str, allow_nan=False) + "\n")
     elif ending == ".html":
-        from molsig.retrieval.answer import page
-
-        path.write_text(page(answers), encoding="utf-8")
+        path.write_text(page(), encoding="utf-8")
     else:
         import pyarrow as pa
         from pyarrow import csv, parquet
 
-        rows = [row for answer in answers for row in answer.rows()]
-        names = list(dict.fromkeys(name for row in rows for name in row)) or ["query", "rank", "patient", "score"]
+        rows = [row for some in rows_of_each for row in some]
+        names = list(dict.fromkeys(name for row in rows for name in row)) or list(empty)
         table = pa.table({name: [row.get(name) for row in rows] for name in names})
         if ending == ".csv":
             csv.write_csv(table, path)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from molsig.cli.output import print_table
+from molsig.cli.output import print_table, save_as
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,19 +69,4 @@ def save_typings(found: Sequence[Typing], path: Path) -> None:
     """Write answers in the format that the ending of `path` names."""
     from molsig.retrieval.type_answer import documents, page
 
-    ending = path.suffix.lower()
-    if ending == ".json":
-        path.write_text(json.dumps(documents(found), indent=2, default=str, allow_nan=False) + "\n")
-    elif ending == ".html":
-        path.write_text(page(found), encoding="utf-8")
-    else:
-        import pyarrow as pa
-        from pyarrow import csv, parquet
-
-        rows = [row for one in found for row in one.rows()]
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        table = pa.table({name: [row.get(name) for row in rows] for name in names})
-        if ending == ".csv":
-            csv.write_csv(table, path)
-        else:
-            parquet.write_table(table, path)
+    save_as(path, lambda: documents(found), lambda: page(found), (one.rows() for one in found))
