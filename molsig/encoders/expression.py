@@ -184,16 +184,7 @@ def fit_expression(
         )
     values = gather(matrix.values, rows, columns)
     method = alignment or choose_alignment(matrix.scale, len(encoded))
-    profile = fit_profile(values)
-    align(values, profile, method)
-    mean = np.asarray(np.nanmean(values, axis=0, dtype=np.float64), dtype=np.float32)
-    deviation = np.asarray(np.nanstd(values, axis=0, dtype=np.float64), dtype=np.float32)
-    if plain:
-        # Strong miRNAs vary most; the mean square error is to see them so.
-        deviation[:] = np.sqrt(np.square(deviation).mean())
-    # A gene that hardly varies must not be blown up to the spread of the others by the division.
-    deviation = np.maximum(deviation, 0.1 * np.median(deviation))
-    standardise(values, mean, deviation)
+    around = prepare(values, method, together=plain)
     job = Job(
         name=f"{matrix.modality}-{'ae' if plain else 'vae'}",
         version=VERSION,
@@ -202,12 +193,7 @@ def fit_expression(
         samples=[matrix.samples[row] for row in rows],
         inputs=lambda some: values[some],
         uses=uses,
-        around={
-            "input.mean": mean,
-            "input.deviation": deviation,
-            "input.profile": profile.means,
-            "input.quantiles": profile.quantiles,
-        },
+        around=around,
         architecture={},
         hyperparameters={
             "alignment": method,
@@ -219,6 +205,38 @@ def fit_expression(
     groups = None if validation_groups is None else [validation_groups[row] for row in rows]
     train = _fit_autoencoder if plain else _fit_vae
     return ExpressionEncoder(train(job, len(encoded), seed, epochs, device, groups, progress), device)
+
+
+def prepare(
+    values: NDArray[np.float32], method: Alignment, *, together: bool = False, least: float = 0.0
+) -> dict[str, NDArray[np.float32]]:
+    """Align and standardise what an encoder learns from, in place; return what later samples are prepared with.
+
+    Parameters
+    ----------
+    values
+        Shape (n_samples, n_features), NaN where not measured.
+    together
+        One deviation for all features.
+    least
+        Below this no deviation falls.
+    """
+    profile = fit_profile(values)
+    align(values, profile, method)
+    mean = np.asarray(np.nanmean(values, axis=0, dtype=np.float64), dtype=np.float32)
+    deviation = np.asarray(np.nanstd(values, axis=0, dtype=np.float64), dtype=np.float32)
+    if together:
+        # Strong miRNAs vary most; the mean square error is to see them so.
+        deviation[:] = np.sqrt(np.square(deviation).mean())
+    # A gene that hardly varies must not be blown up to the spread of the others by the division.
+    deviation = np.maximum(deviation, np.maximum(0.1 * np.median(deviation), np.float32(least)))
+    standardise(values, mean, deviation)
+    return {
+        "input.mean": mean,
+        "input.deviation": deviation,
+        "input.profile": profile.means,
+        "input.quantiles": profile.quantiles,
+    }
 
 
 def _fit_vae(

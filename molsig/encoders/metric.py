@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.encoders import forward, pair_head
-from molsig.encoders.alignment import ALIGNMENTS, align, choose_alignment, fit_profile
+from molsig.encoders.alignment import ALIGNMENTS, choose_alignment
 from molsig.encoders.disk import ENCODED
-from molsig.encoders.expression import CLIP, ExpressionEncoder, standardise, well_covered
+from molsig.encoders.expression import CLIP, ExpressionEncoder, prepare, well_covered
 from molsig.encoders.features import choose_features, gather, positions
 from molsig.errors import InputError, UsageError
 
@@ -131,12 +131,7 @@ def fit_metric(
     rows, kinds, names = _enough(matrix, rows[covered], [names[kind] for kind in kinds[covered]])
     values = gather(matrix.values, rows, columns)
     method = alignment or choose_alignment(matrix.scale, len(encoded))
-    profile = fit_profile(values)
-    align(values, profile, method)
-    mean = np.asarray(np.nanmean(values, axis=0, dtype=np.float64), dtype=np.float32)
-    deviation = np.asarray(np.nanstd(values, axis=0, dtype=np.float64), dtype=np.float32)
-    deviation = np.maximum(deviation, np.maximum(0.1 * np.median(deviation), np.float32(1e-6)))
-    standardise(values, mean, deviation)
+    around = prepare(values, method, least=1e-6)
     job = Job(
         name=f"{matrix.modality}-{metric}",
         version=VERSION,
@@ -145,12 +140,7 @@ def fit_metric(
         samples=[matrix.samples[row] for row in rows],
         inputs=lambda some: values[some],
         uses=uses,
-        around={
-            "input.mean": mean,
-            "input.deviation": deviation,
-            "input.profile": profile.means,
-            "input.quantiles": profile.quantiles,
-        },
+        around=around,
         architecture={"metric": metric},
         hyperparameters={"alignment": method, "clip": CLIP, "samples_left_out": len(matrix.samples) - len(rows)},
         notes={"samples_by_type": {names[kind]: int(n) for kind, n in enumerate(np.bincount(kinds))}},
