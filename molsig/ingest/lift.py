@@ -8,6 +8,7 @@ import numpy as np
 
 from molsig.errors import InputError
 from molsig.geometry import isometry
+from molsig.ingest.mapped import blocks, room
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ def to_768(
     if dims == DIM:
         return vectors, "", f"{DIM} dimensions, taken as they are"
     if dims < DIM:
-        lifted = (vectors.astype(np.float64) @ isometry(dims, DIM, seed)).astype(np.float32)
-        return lifted, f".lift{dims}-s{seed}", f"{dims} dimensions lifted to {DIM} by an isometry (seed {seed})"
+        return (
+            _times(vectors, isometry(dims, DIM, seed), file),
+            f".lift{dims}-s{seed}",
+            f"{dims} dimensions lifted to {DIM} by an isometry (seed {seed})",
+        )
     if reduce is None:
         raise InputError(
             f"vectors of {dims:,} dimensions, and molsig stores {DIM}",
@@ -43,12 +47,24 @@ def to_768(
     if reduce == "random":
         # Scaled so that lengths keep their size on average (Johnson and Lindenstrauss, 1984).
         projection = isometry(DIM, dims, seed).T * np.sqrt(dims / DIM)
-        reduced = (vectors.astype(np.float64) @ projection).astype(np.float32)
+        reduced = _times(vectors, projection, file)
         suffix = f".random{dims}-s{seed}"
     else:
-        reduced = np.ascontiguousarray(vectors[:, :DIM] if reduce == "first" else vectors[:, -DIM:])
+        reduced = room(len(vectors), DIM, file)
+        for (_, part), (_, block) in zip(blocks(reduced), blocks(vectors), strict=True):
+            part[:] = block[:, :DIM] if reduce == "first" else block[:, -DIM:]
         suffix = f".{reduce}{dims}"
-    zero = np.flatnonzero(~reduced.any(axis=1))
-    if len(zero):
-        raise InputError(f"reduce={reduce!r} leaves nothing of this vector", file=file, row=int(zero[0]) + 1)
+    for start, block in blocks(reduced):
+        zero = np.flatnonzero(~block.any(axis=1))
+        if len(zero):
+            row = start + int(zero[0]) + 1
+            raise InputError(f"reduce={reduce!r} leaves nothing of this vector", file=file, row=row)
     return reduced, suffix, f"{dims:,} dimensions brought to {DIM}: {reduce}"
+
+
+def _times(vectors: NDArray[np.float32], matrix: NDArray[np.float64], file: str | Path) -> NDArray[np.float32]:
+    """Multiply in float64, some rows at a time."""
+    product = room(len(vectors), matrix.shape[1], file)
+    for (_, part), (_, block) in zip(blocks(product), blocks(vectors), strict=True):
+        part[:] = block.astype(np.float64) @ matrix
+    return product

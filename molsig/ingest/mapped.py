@@ -1,14 +1,19 @@
-"""Files of vectors that are mapped rather than read: their pages come when they are looked at and go again."""
+"""Vectors that lie in files rather than in memory: their pages come when they are looked at and go again."""
 
 from __future__ import annotations
 
 import mmap
+import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -33,6 +38,39 @@ def blocks(vectors: NDArray[np.float32], rows: int = BLOCK_ROWS) -> Iterator[tup
 
 
 _KEPT_BYTES = 100 << 20
+_IN_MEMORY = 256 << 20
+
+
+def room(rows: int, width: int, file: str | Path) -> NDArray[np.float32]:
+    """Return an array to be filled with what is read from a file, float32 (rows, width).
+
+    A large one lies in a temporary file that has no name, so that memory stays flat and nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        The folder of temporary files has no room for it.
+    """
+    size = 4 * rows * width
+    if size <= _IN_MEMORY:
+        return np.empty((rows, width), np.float32)
+    with tempfile.TemporaryFile(prefix="molsig-") as spill:
+        try:
+            # What is only promised, and then lacks when it is written to, would end the process without a word.
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(spill.fileno(), 0, size)
+            else:
+                for start in range(0, size, 1 << 20):
+                    spill.write(bytes(min(1 << 20, size - start)))
+                spill.flush()
+            mapped = mmap.mmap(spill.fileno(), size)
+        except OSError as error:
+            raise InputError(
+                f"its vectors need {size:,} bytes in {tempfile.gettempdir()} while they are read ({error.strerror})",
+                file=file,
+                hint="Make room there, name another folder by TMPDIR, or save them as NPY, which is read in place",
+            ) from None
+    return np.ndarray((rows, width), np.float32, buffer=mapped)
 
 
 def release(vectors: NDArray[np.float32]) -> None:

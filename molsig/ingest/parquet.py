@@ -44,11 +44,16 @@ def read_parquet_batches(path: str | Path, limits: Limits) -> tuple[pa.Schema, i
         raise InputError(
             f"unpacks to {unpacked:,} bytes, more than the limit of {limits.max_unpacked_bytes:,}", file=path
         )
-    return schema, metadata.num_rows, _batches(file, path, metadata.num_rows, metadata.num_columns)
+    # A row of many columns takes more than its bytes, a list in one column takes no less.
+    row_bytes = max(16 * metadata.num_columns, unpacked // max(1, metadata.num_rows), 1)
+    return schema, metadata.num_rows, _batches(file, path, metadata.num_rows, max(256, _BATCH_BYTES // row_bytes))
 
 
-def _batches(file: Any, path: str | Path, rows: int, columns: int) -> Iterator[pa.RecordBatch]:
-    batches = file.iter_batches(batch_size=max(256, (1 << 22) // max(1, columns)))
+_BATCH_BYTES = 64 << 20
+
+
+def _batches(file: Any, path: str | Path, rows: int, at_once: int) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(batch_size=at_once)
     seen = 0
     while True:
         with _damage_told(path):

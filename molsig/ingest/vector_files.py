@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from molsig.errors import InputError, MissingExtraError, UsageError
+from molsig.ingest.mapped import blocks, release, room
 from molsig.ingest.opening import TextStream, file_kind, open_regular
 from molsig.ingest.parquet import read_parquet_batches
 from molsig.ingest.samples import KIND_COLUMNS, PATIENT_COLUMNS, SAMPLE_COLUMNS, find_column
@@ -53,25 +54,32 @@ def read_parquet(path: str | Path, ids: str | Path | None, limits: Limits) -> Re
         raise InputError(f"{len(lists)} columns hold lists ({several}), and one vector column is needed", file=path)
     if not lists and not numbers:
         raise InputError("no list column and no numeric columns: no vectors", file=path)
-    parts: list[NDArray[np.float32]] = []
+    if rows == 0:
+        raise InputError("holds no vectors", file=path)
+    vectors = np.empty((0, 0), np.float32)
     words: dict[int, list[str | None]] = {i: [] for i in texts}
     before = 0
     for batch in batches:
+        if not batch.num_rows:
+            continue
         if lists:
-            parts.append(_from_lists(path, batch.column(lists[0]), before, schema.names[lists[0]], limits))
+            part = _from_lists(path, batch.column(lists[0]), before, schema.names[lists[0]], limits)
         else:
             columns = [batch.column(i).cast(pa.float32()).to_numpy(zero_copy_only=False) for i in numbers]
-            parts.append(np.column_stack(columns))
+            part = np.column_stack(columns)
+        if before == 0:
+            limits.check_shape(rows, part.shape[1], path)
+            vectors = room(rows, part.shape[1], path)
+        if part.shape[1] != vectors.shape[1]:
+            widths = sorted((part.shape[1], vectors.shape[1]))
+            raise InputError(f"vectors of different lengths: {widths[0]}, {widths[1]}", file=path)
+        vectors[before : before + len(part)] = part
+        release(vectors)
         for i in texts:
             words[i] += _as_words(path, batch.column(i), schema.names[i])
         before += batch.num_rows
-    if rows == 0:
-        raise InputError("holds no vectors", file=path)
-    widths = {part.shape[1] for part in parts}
-    if len(widths) > 1:
-        raise InputError(f"vectors of different lengths: {', '.join(map(str, sorted(widths)))}", file=path)
     names = [schema.names[i] for i in texts]
-    ready = _with_ids(path, np.concatenate(parts), names, [words[i] for i in texts], (1).__add__)
+    ready = _with_ids(path, vectors, names, [words[i] for i in texts], (1).__add__)
     said = (schema.metadata or {}).get(b"encoder", b"").decode("utf-8", errors="replace")
     return _named(ready, said)
 
@@ -89,7 +97,6 @@ def _from_lists(path: str | Path, column: pa.Array, before: int, name: str, limi
             row=before + int(odd[0]) + 1,
             column=name,
         )
-    limits.check_shape(len(column), int(lengths[0]), path)
     values = column.flatten()
     if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
         raise InputError(f"the column holds {column.type}, and lists of numbers are needed", file=path, column=name)
@@ -131,16 +138,27 @@ def read_npy(path: str | Path, ids: str | Path | None, limits: Limits) -> Ready:
 def _as_matrix(path: str | Path, array: Any, limits: Limits, name: str | None = None) -> NDArray[np.float32]:
     shape: tuple[int, ...] = getattr(array, "shape", ())
     dtype = getattr(array, "dtype", np.dtype(object))
-    if len(shape) == 3 and shape[0] == 1:
+    batch = len(shape) == 3 and shape[0] == 1
+    if batch:
         # Slide tools write one batch of tiles: (1, tiles, dimensions).
-        array, shape = array[0], shape[1:]
+        shape = shape[1:]
     if len(shape) != 2 or 0 in shape:
         raise InputError(f"an array of shape {shape}, and (vectors, dimensions) is needed", file=path, column=name)
     if dtype.kind not in "fiu":
         raise InputError(f"an array of {dtype}, and numbers are needed", file=path, column=name)
-    limits.check_shape(int(shape[0]), int(shape[1]), path)
+    rows, width = map(int, shape)
+    limits.check_shape(rows, width, path)
+    if isinstance(array, np.ndarray) and dtype == np.float32 and array.flags.c_contiguous:
+        return np.asarray(array).reshape(rows, width)
+    vectors = room(rows, width, path)
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(np.asarray(array), dtype=np.float32)
+        for start, part in blocks(vectors):
+            some = slice(start, start + len(part))
+            try:
+                part[:] = array[0, some] if batch else array[some]
+            except OSError as error:
+                raise _damaged(path, error) from None
+    return vectors
 
 
 def read_h5(path: str | Path, ids: str | Path | None, limits: Limits) -> Ready:
@@ -160,7 +178,7 @@ def read_h5(path: str | Path, ids: str | Path | None, limits: Limits) -> Ready:
                 file=path,
                 hint="Call it 'vectors', 'embeddings' or 'features'",
             )
-        vectors = _as_matrix(path, _whole(path, arrays[name], limits), limits, name)
+        vectors = _as_matrix(path, arrays[name], limits, name)
         said = arrays[name].attrs.get("encoder", file.attrs.get("encoder", ""))
         columns = {
             key: _h5_words(path, one, key, limits)
@@ -190,7 +208,11 @@ def _whole(path: str | Path, dataset: Any, limits: Limits) -> Any:
     try:
         return dataset[()]
     except OSError as error:
-        raise InputError(f"is damaged ({error})", file=path) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: str | Path, error: OSError) -> InputError:
+    return InputError(f"is damaged ({error})", file=path)
 
 
 def _h5_words(path: str | Path, dataset: Any, name: str, limits: Limits) -> list[str | None]:
@@ -259,5 +281,4 @@ def _with_ids(
 
 
 def _named(ready: Ready, said: str) -> Ready:
-
     return replace(ready, encoder=said) if ENCODER_NAME.fullmatch(said) else ready

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import mmap
+import resource
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +17,8 @@ from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
 from molsig.geometry import isometry
+from molsig.ingest import mapped
+from molsig.ingest import parquet as parquet_file
 from molsig.ingest.lift import to_768
 from molsig.ingest.limits import Limits
 from molsig.ingest.vectors import read_vectors
@@ -129,8 +134,16 @@ def test_a_reduction_that_leaves_nothing(write: Callable[..., Path]) -> None:
 # The files
 
 
-def test_the_same_vectors_from_every_format(write: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("spilled", [False, True])
+def test_the_same_vectors_from_every_format(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spilled: bool
+) -> None:
     h5py = pytest.importorskip("h5py")
+    if spilled:
+        temporary = tmp_path / "temporary"
+        temporary.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        monkeypatch.setattr(mapped, "_IN_MEMORY", 0)
     vectors = some(3, 64)
     with h5py.File(tmp_path / "h", "w") as file:
         file["embeddings"] = vectors
@@ -153,6 +166,39 @@ def test_the_same_vectors_from_every_format(write: Callable[..., Path], tmp_path
         assert found.encoder == "ready-tile-64d.lift64-s0"
         assert found.samples[2].sample == "S3"
         assert found.report.features == 64
+        assert isinstance(_owner(found.vectors), mmap.mmap) == spilled
+    if spilled:
+        assert list(temporary.iterdir()) == []
+
+
+def _owner(array: object) -> object:
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return array
+
+
+def test_batches_are_small_however_long_the_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = some(1_000, 768)
+    path = parquet(
+        tmp_path / "a",
+        {"sample": [f"S{i}" for i in range(1_000)], "v": pa.FixedSizeListArray.from_arrays(vectors.ravel(), 768)},
+    )
+    monkeypatch.setattr(parquet_file, "_BATCH_BYTES", 1 << 20)
+    rows = [batch.num_rows for batch in parquet_file.read_parquet_batches(path, Limits())[2]]
+    assert max(rows) < 400
+    np.testing.assert_array_equal(read_vectors(path, modality="tile").vectors, vectors)
+
+
+def test_no_room_for_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = parquet(tmp_path / "a", {"sample": [f"S{i}" for i in range(500)], "v": list(some(500, 768))})
+    monkeypatch.setattr(mapped, "_IN_MEMORY", 0)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"1,536,000 bytes in .*TMPDIR"):
+            read_vectors(path, modality="tile")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_items_kinds_and_patients(tmp_path: Path) -> None:
