@@ -24,6 +24,8 @@ TARGET_RECALL = 0.995
 _SPARE = 0.002
 """What the search with all effort has to be above the target, so that a shallow one is not bought with width."""
 _QUERIES = 50
+_DEEP = 200
+"""No more queries than these choose the depth, with all effort: a scan of every code takes longer than all the rest."""
 # Scores this close are ties: which of the tied rows is found does not count against recall.
 _TIE = 1e-5
 
@@ -69,35 +71,37 @@ class Trial:
             return Tuned(depths[0], efforts[0], 1.0, len(self.own))
         last = np.where(np.isfinite(best), best, np.inf).min(axis=1, initial=np.inf)
 
-        def recall(depth: int, effort: int) -> float:
-            scores = self._scores(structure, file, depth, effort)
-            matched = (scores >= last[:, None] - _TIE).sum(axis=1)
-            return float(np.minimum(matched, possible).sum() / possible.sum())
+        def recall(depth: int, effort: int, step: int = 1) -> float:
+            scores = self._scores(structure, file, depth, effort, step)
+            matched = (scores >= last[::step, None] - _TIE).sum(axis=1)
+            return float(np.minimum(matched, possible[::step]).sum() / max(1, possible[::step].sum()))
 
-        depth = depths[-1]
         for depth in depths:
-            if len(depths) == 1 or recall(depth, efforts[-1]) >= TARGET_RECALL + _SPARE:
+            if len(depths) == 1 or recall(depth, efforts[-1], 1 + len(self.own) // _DEEP) >= TARGET_RECALL + _SPARE:
                 break
         # Recall grows with the effort: the least that does is found by halving, not one after the other.
-        known = {len(efforts) - 1: recall(depth, efforts[-1])}
+        known: dict[int, float] = {}
         low, high = 0, len(efforts) - 1
         while low < high:
             middle = (low + high) // 2
             known[middle] = recall(depth, efforts[middle])
             low, high = (low, middle) if known[middle] >= TARGET_RECALL else (middle + 1, high)
+        if low not in known:
+            known[low] = recall(depth, efforts[low])
         return Tuned(depth, efforts[low], known[low], len(self.own))
 
-    def _scores(self, structure: Structure, file: RowsFile, depth: int, effort: int) -> NDArray[np.float32]:
-        """The best K cosines of what is proposed, -inf where there are fewer."""
-        rows = structure.search(self.queries, depth + 1, effort)
-        valid = (rows >= 0) & (rows != self.own[:, None])
+    def _scores(self, structure: Structure, file: RowsFile, depth: int, effort: int, step: int) -> NDArray[np.float32]:
+        """The best K cosines of what is proposed to every `step`-th query, -inf where there are fewer."""
+        queries = self.queries[::step]
+        rows = structure.search(queries, depth + 1, effort)
+        valid = (rows >= 0) & (rows != self.own[::step, None])
         rows = np.where(valid, rows, 0)
         scores = np.empty(rows.shape, np.float32)
         # Some queries at a time, so that a large file is not mapped as a whole.
         for start in range(0, len(rows), _QUERIES):
             some = slice(start, start + _QUERIES)
             file.check(rows[some])
-            scores[some] = inner_products(self.queries[some], file.matrix, rows[some]) / file.short_lengths[rows[some]]
+            scores[some] = inner_products(queries[some], file.matrix, rows[some]) / file.short_lengths[rows[some]]
             file.let_go()
         scores[~valid] = -np.inf
         return _best(scores)
