@@ -31,7 +31,8 @@ def read_parquet_batches(path: str | Path, limits: Limits) -> tuple[pa.Schema, i
         raise InputError("is not a Parquet file", file=path)
     open_regular(path, limits).close()
     with _damage_told(path):
-        file = pq.ParquetFile(path)
+        # Else a column of a row group is read as a whole: all vectors of a file, as most are written.
+        file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES)
         metadata = file.metadata
         schema = file.schema_arrow
         names = schema.names
@@ -50,6 +51,7 @@ def read_parquet_batches(path: str | Path, limits: Limits) -> tuple[pa.Schema, i
 
 
 _BATCH_BYTES = 64 << 20
+_BUFFER_BYTES = 1 << 16
 
 
 def _batches(file: Any, path: str | Path, rows: int, at_once: int) -> Iterator[pa.RecordBatch]:
