@@ -246,6 +246,28 @@ class Searcher:
         held.problem = str(error)
         return (f"{error}: exact search used",)
 
+    def warm(self, space: str) -> None:
+        """Read a space's index now and make sure of all its rows, so that queries find every row checked.
+
+        Damage is noted: queries then search exactly, and say why.
+
+        Raises
+        ------
+        UsageError
+            No such space.
+        """
+        held = self._current(space)
+        generation = held.view.generation
+        if generation is None or held.problem:
+            return
+        try:
+            generation.structure()
+            generation.file.check_all()
+        except FileNotFoundError as error:
+            self._give_up(held, f"the index of {space!r} is missing its file {error.filename}")
+        except (DamagedError, MissingExtraError) as error:
+            self._give_up(held, error)
+
     def held(self, space: str) -> SpaceView | None:
         """Return the space as it is now if that needs no reading, else None."""
         with self._lock:

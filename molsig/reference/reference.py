@@ -499,7 +499,10 @@ class Reference:
         )
 
     def warm(self, vote: str | Iterable[str] = ()) -> bool:
-        """Read what fused queries need into memory now rather than by the second one.
+        """Read what queries need now rather than by the first ones: for a server, or before many queries.
+
+        The indexes of all spaces in use are loaded and every row of theirs is compared with its checksum (some seconds
+        for a million vectors), and what stored patients say for fused queries is worked out.
 
         Returns
         -------
@@ -507,7 +510,11 @@ class Reference:
             Whether something has been learned and what patients say of it is held; False where it does not fit.
         """
         from molsig.reference.learning import learned_for
+        from molsig.types import SUM_SPACE
 
+        for info in self._store.spaces():
+            if info.active or info.space == SUM_SPACE:
+                self._searcher.warm(info.space)
         learned, _ = learned_for(self._store, self._shelf, _names(vote) or (), "auto")
         return learned is not None and self._memory.warm(learned)
 

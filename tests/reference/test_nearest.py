@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from molsig.errors import InputError, NotFoundError, UsageError
+from molsig.index import rows_file
+from molsig.index.rows_file import checksums
 from molsig.reference import Reference
 
 if TYPE_CHECKING:
@@ -88,3 +92,38 @@ def test_a_condition_that_is_held_sees_the_next_commit(own: Path, asked: NDArray
         writer.put_patients(pa.table({"patient": [turned], "sex": ["male"]}), replace=True)
     after = set(reference.nearest("rna", asked[:1], **how).table["patient"].to_pylist())
     assert after == before[0] - {gone, turned}
+
+
+def test_a_warm_reference_has_checked_every_row(
+    built: Path, asked: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+
+    def counted(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+        looked.append(len(ids))
+        return checksums(ids, vectors)
+
+    monkeypatch.setattr(rows_file, "checksums", counted)
+    cold, warm = Reference.open(built), Reference.open(built)
+    expected = cold.nearest("rna", asked, method="index").records()
+    assert sum(looked)
+    warm.warm()
+    looked.clear()
+    assert warm.nearest("rna", asked, method="index").records() == expected
+    assert looked == []
+
+
+def test_warming_finds_damage(built: Path, asked: NDArray[np.float32], tmp_path: Path) -> None:
+    place = tmp_path / "damaged.molsig"
+    shutil.copytree(built, place)
+    expected = Reference.open(place).nearest("rna", asked, method="exact").records()
+    space = Reference.open(place)._store.active_spaces()["rna"]
+    with next((place / "index" / space).glob("*.vectors")).open("r+b") as file:
+        file.seek(-5, os.SEEK_END)
+        file.write(b"\x7f")
+    reference = Reference.open(place)
+    reference.warm()
+    found = reference.nearest("rna", asked, method="index")
+    assert found.plan.method == "exact"
+    assert any("is not what was written: exact search used" in note for note in found.notes)
+    assert found.records() == expected
