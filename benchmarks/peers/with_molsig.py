@@ -44,10 +44,11 @@ class Molsig(Basic):
         (folder / "patients.parquet").unlink()
 
     def open(self, task: Task, folder: Path) -> None:
-        """Open the reference."""
+        """Open the reference and check its rows, as a server does before it answers."""
         from molsig.reference import Reference
 
         self.reference = Reference.open(folder / "peers.molsig")
+        self.reference.warm()
 
     def one(self, query: NDArray[np.float32], width: int | None) -> Any:
         """Ten records."""

@@ -78,10 +78,18 @@ class Hnsw:
         self._index.add_with_ids(np.ascontiguousarray(vectors), rows)
         self._rows = np.concatenate([self._rows, rows])
 
+    def cells_with(self, rows: NDArray[np.bool_]) -> None:
+        """None: there are no cells."""
+
     def search(
-        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+        self,
+        queries: NDArray[np.float32],
+        depth: int,
+        effort: int,
+        kept: NDArray[np.uint8] | None = None,
+        cells: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.int64]:
-        """Walk the graph; `kept` is ignored.
+        """Walk the graph; `kept` and `cells` are ignored.
 
         A walk among selected nodes finds next to nothing where they lie far from the query, and nothing would tell.
         """

@@ -86,10 +86,18 @@ class FlatRabitq:
             raise ValueError(f"rows {rows[0]} to {rows[-1]} do not follow {self.rows} others")
         self._index.add(np.ascontiguousarray(vectors))
 
+    def cells_with(self, rows: NDArray[np.bool_]) -> None:
+        """None: there are no cells."""
+
     def search(
-        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+        self,
+        queries: NDArray[np.float32],
+        depth: int,
+        effort: int,
+        kept: NDArray[np.uint8] | None = None,
+        cells: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.int64]:
-        """Scan all codes; `kept` is ignored."""
+        """Scan all codes; `kept` and `cells` are ignored."""
         found: NDArray[np.int64] = self._index.search(np.ascontiguousarray(queries), min(depth, self.rows))[1]
         return found
 
@@ -117,6 +125,7 @@ class IvfRabitq:
         self._index = index
         # To make one takes as long as to open three cells.
         self._how: dict[int, Any] = {}
+        self._cell_of: NDArray[np.int32] | None = None
 
     @classmethod
     def empty(cls, rows: int) -> IvfRabitq:
@@ -169,10 +178,31 @@ class IvfRabitq:
         """Put rows into their cells."""
         self._index.add_with_ids(np.ascontiguousarray(vectors), np.ascontiguousarray(rows))
 
+    def cells_with(self, rows: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Of the cells, those of these rows."""
+        if self._cell_of is None or len(self._cell_of) != self.rows:
+            self._cell_of = self._cells_of_rows()
+        held = np.bincount(self._cell_of[rows], minlength=self.cells) > 0
+        return np.packbits(held, bitorder="little")
+
+    def _cells_of_rows(self) -> NDArray[np.int32]:
+        """The cell of each row, by its number."""
+        module, lists = faiss(), self._index.invlists
+        found = np.empty(self.rows, np.int32)
+        for cell in range(self.cells):
+            if count := lists.list_size(cell):
+                found[module.rev_swig_ptr(lists.get_ids(cell), count)] = cell
+        return found
+
     def search(
-        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+        self,
+        queries: NDArray[np.float32],
+        depth: int,
+        effort: int,
+        kept: NDArray[np.uint8] | None = None,
+        cells: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.int64]:
-        """Scan the nearest cells."""
+        """Scan the nearest cells, or the nearest of some."""
         how = self._how.get(effort) if kept is None else None
         if how is None:
             module = faiss()
@@ -181,9 +211,14 @@ class IvfRabitq:
             if kept is None:
                 self._how[effort] = how
             else:
-                # Both stay referenced until the search is over: faiss keeps no copy.
+                # All stay referenced until the search is over: faiss keeps no copy.
                 selector = module.IDSelectorBitmap(8 * len(kept), module.swig_ptr(kept))
                 how.sel = selector
+                if cells is not None:
+                    where = module.SearchParameters()
+                    opened = module.IDSelectorBitmap(8 * len(cells), module.swig_ptr(cells))
+                    where.sel = opened
+                    how.quantizer_params = where
         _, rows = self._index.search(np.ascontiguousarray(queries), min(depth, self.rows), params=how)
         found: NDArray[np.int64] = rows
         return found

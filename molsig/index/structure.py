@@ -74,8 +74,23 @@ class Structure(Protocol):
         """Take in unit vectors, float32 (n, 768), as rows of these numbers."""
         ...
 
+    def cells_with(self, rows: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+        """Return one bit for each cell, lowest first, of those that hold any of these rows; None where are no cells.
+
+        Parameters
+        ----------
+        rows
+            Which of all rows are meant, bool (rows,).
+        """
+        ...
+
     def search(
-        self, queries: NDArray[np.float32], depth: int, effort: int, kept: NDArray[np.uint8] | None = None
+        self,
+        queries: NDArray[np.float32],
+        depth: int,
+        effort: int,
+        kept: NDArray[np.uint8] | None = None,
+        cells: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.int64]:
         """Return the numbers of about the `depth` nearest rows of each unit query, int64 (q, depth), -1 for none.
 
@@ -83,6 +98,8 @@ class Structure(Protocol):
         ----------
         kept
             One bit for each row, lowest first, of those that may be proposed. Structures that cannot select ignore it.
+        cells
+            With `kept`, the cells that may be opened, as `cells_with` gives them; all by default.
         """
         ...
 
