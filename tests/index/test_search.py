@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,6 +139,39 @@ def test_the_planner_chooses_by_the_rows_in_play(large, monkeypatch: pytest.Monk
     assert filtered.method == "rabitq"
     assert recall(store, filtered, queries, patients=half) >= 0.99
     assert {hit.patient for hits in filtered.hits for hit in hits} <= half
+
+
+def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conditions that keep whole groups far from most queries, and some patients at random."""
+    random = np.random.default_rng(5)
+    rows = 8_000
+    centres = random.standard_normal((40, DIM))
+    cluster = random.integers(0, 40, rows + 30)
+    vectors = (centres[cluster] + random.standard_normal((rows + 30, DIM))).astype(np.float32)
+    store = Store.create(tmp_path / "r.molsig")
+    samples = tuple(SampleId(f"S{n}", f"P{n:04d}") for n in range(rows))
+    with store.writer("test") as writer:
+        writer.commit([Encoded("rna", "rna-t", samples, ("",) * rows, vectors[:rows], tuple(map(str, range(rows))))])
+        writer.build_indexes(method="ivf-rabitq")
+    monkeypatch.setattr(search, "EXACT_ROWS", 100)
+    searcher, queries = Searcher(store), vectors[rows:]
+    structure = searcher.view("rna-t").generation.structure()
+    assert structure.cells == 64
+    for kept in (cluster[:rows] < 8, cluster[:rows] == 3, random.random(rows) < 0.1, np.zeros(rows, bool)):
+        cells = np.unpackbits(structure.cells_with(kept), count=64, bitorder="little").astype(bool)
+        # Every kept row is proposed where its cells alone may be opened, and nothing where they may not.
+        bits = np.packbits(kept, bitorder="little")
+        there, elsewhere = (
+            structure.search(queries[:1], rows, 64, bits, np.packbits(some, bitorder="little"))
+            for some in (cells, ~cells)
+        )
+        assert set(there[there >= 0].tolist()) == set(np.flatnonzero(kept).tolist())
+        assert (elsewhere < 0).all()
+        if kept.any():
+            some = {f"P{n:04d}" for n in np.flatnonzero(kept)}
+            found = searcher.search("rna-t", queries, 10, patients=some)
+            assert found.method == "ivf-rabitq"
+            assert recall(store, found, queries, patients=some) >= 0.99
 
 
 def test_a_filter_far_from_the_query_is_searched_exactly(large, monkeypatch: pytest.MonkeyPatch) -> None:
