@@ -188,9 +188,8 @@ def metastases(cohort: OneShotCohort) -> dict[str, Any]:
     """Features that tell metastases from primary tumours of the same types, and how well, whole patients held out."""
     rows = np.flatnonzero(np.isin(cohort.types, cohort.unseen))
     samples = [cohort.matrix.samples[row] for row in rows.tolist()]
-    found = metastatic(
-        cohort.matrix.values[rows], cohort.matrix.features, samples, cohort.types[rows].tolist(), least=LEAST
-    )
+    types = cohort.types[rows].tolist()
+    found = metastatic(cohort.matrix.values[rows], cohort.matrix.features, samples, types, least=LEAST)
     whole = found.whole
     return {
         "types": whole.types,

@@ -516,7 +516,9 @@ class Reference:
     def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
         from molsig.index.stamp import one_look
         from molsig.reference.learning import learned_for
+        from molsig.reference.querying import said_of_taught
         from molsig.retrieval.find import find
+        from molsig.retrieval.taught import taught_encoders
 
         with one_look():
             learned, notes = learned_for(self._store, self._shelf, votes, fusion)
@@ -530,7 +532,11 @@ class Reference:
                 memory=self._memory,
                 **how,
             )
-        return [replace(one, notes=(*one.notes, *notes)) for one in answers] if notes else answers
+            taught = taught_encoders(self._store)
+        if not notes and not taught:
+            return answers
+        told = [said_of_taught(query, one, taught) for query, one in zip(queries, answers, strict=True)]
+        return [replace(one, notes=(*one.notes, *more, *notes)) for one, more in zip(answers, told, strict=True)]
 
     def learn(
         self,
