@@ -561,7 +561,8 @@ class Reference:
         Returns
         -------
         dict
-            Weights, what each modality says, and out-of-fold scores.
+            Weights, what each modality says, out-of-fold scores, and by modality the classes that its encoder has
+            learned from labels: the scores are too good for these.
 
         Raises
         ------
@@ -571,12 +572,16 @@ class Reference:
             Too few patients have a label.
         """
         from molsig.reference.learning import GROUPS, LABEL, learn, told
+        from molsig.retrieval.taught import taught_encoders
 
         columns = self._store.columns()
         label = label or (LABEL if LABEL in columns else None)
         groups = groups or (GROUPS if GROUPS in columns else None)
         chosen = label if labelled else None
-        return told(learn(self._store, label=chosen, groups=groups, seed=seed, progress=progress))
+        learned = learn(self._store, label=chosen, groups=groups, seed=seed, progress=progress)
+        classes = () if learned.evidence is None else learned.evidence.classes
+        known = {one.modality: one.known(classes) for one in taught_encoders(self._store)}
+        return told(learned) | {"taught": {modality: list(types) for modality, types in known.items() if types}}
 
     def evaluate(
         self,

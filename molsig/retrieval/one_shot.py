@@ -260,7 +260,8 @@ def _without(query: Query, ready: Ready) -> tuple[NDArray[np.int64], tuple[str, 
         left_of = np.bincount(support.codes[rows], minlength=len(support.types))
         lost = [name for name, size in zip(support.types, left_of.tolist(), strict=True) if not size]
         gone = f"; {', '.join(lost)} has no other and is not among the types" if lost else ""
-        notes.append(f"{query.name} is a support sample itself and was left out{gone}")
+        own_patient = f"{query.name} is of a patient of the support set, whose samples were left out{gone}"
+        notes.append(f"{query.name} is a support sample itself and was left out{gone}" if query.stored else own_patient)
     if left := [modality for modality in query.vectors if modality not in ready.score.modalities]:
         notes.append(f"{', '.join(left)} was not compared: nothing was learned of it")
     if query.normal:
