@@ -56,5 +56,6 @@ def learn(
     for modality, types in found["taught"].items():
         note(
             f"  note: the {modality} encoder has learned {len(types)} of the {len(found['classes'])} classes from "
-            "these patients' labels: out-of-fold scores are better than of new patients, and probabilities somewhat too sure"
+            "these patients' labels: out-of-fold scores are better than of new patients, and probabilities somewhat "
+            "too sure"
         )
