@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.naive_bayes import GaussianNB
 
 from benchmarks.one_shot import at_most, fitted
 from benchmarks.one_shot_cohorts import COHORTS, mirna_metastases
-from molsig.evaluate.differential import differential
+from molsig.encoders.metric import LEAST
 from molsig.evaluate.episodes import answer_episodes, cosine, draw_episodes, euclidean
 from molsig.evaluate.marker_selection import (
     accuracies,
@@ -32,6 +29,7 @@ from molsig.evaluate.marker_selection import (
     sizes_up_to,
 )
 from molsig.retrieval.markers import rank_markers
+from molsig.retrieval.metastatic import metastatic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,32 +186,19 @@ def refitted(
 
 def metastases(cohort: OneShotCohort) -> dict[str, Any]:
     """Features that tell metastases from primary tumours of the same types, and how well, whole patients held out."""
-    kind = np.array([one.kind for one in cohort.matrix.samples])
-    rows = np.flatnonzero(np.isin(kind, ["tumour", "metastasis"]) & np.isin(cohort.types, cohort.unseen))
-    values, types, group = cohort.matrix.values[rows], cohort.types[rows], kind[rows] == "metastasis"
-    whole = differential(values, types.tolist(), group.tolist())
-    there = np.isin(types, list(whole.types))
-    values, types, group = values[there], types[there], group[there]
-    patients = np.array([cohort.matrix.samples[row].patient for row in rows[there]])
-    scores: dict[str, list[float]] = {}
-    for fit, judge in StratifiedGroupKFold(5, shuffle=True, random_state=0).split(values, group, patients):
-        order = differential(values[fit], types[fit].tolist(), group[fit].tolist()).ranking()
-        centred = values.copy()
-        for name in whole.types:
-            centred[types == name] -= values[fit][types[fit] == name].mean(axis=0)
-        for n in (10, 20, 50, 100):
-            told = (
-                GaussianNB().fit(centred[fit][:, order[:n]], group[fit]).predict_log_proba(centred[judge][:, order[:n]])
-            )
-            scores.setdefault(str(n), []).append(float(roc_auc_score(group[judge], told[:, 1] - told[:, 0])))
-    best = whole.ranking()[:20]
+    rows = np.flatnonzero(np.isin(cohort.types, cohort.unseen))
+    samples = [cohort.matrix.samples[row] for row in rows.tolist()]
+    types = cohort.types[rows].tolist()
+    found = metastatic(cohort.matrix.values[rows], cohort.matrix.features, samples, types, least=LEAST)
+    whole = found.whole
     return {
         "types": whole.types,
         "significant": int((whole.q < 0.05).sum()),
         "features": len(whole.q),
-        "auc": {n: [float(np.mean(one)), float(min(one)), float(max(one))] for n, one in scores.items()},
+        "auc": {str(one.features): [one.auc, one.low, one.high] for one in found.telling},
         "top": [
-            [cohort.matrix.features[i], float(whole.difference[i]), float(whole.t[i]), float(whole.q[i])] for i in best
+            [found.features[i], float(whole.difference[i]), float(whole.t[i]), float(whole.q[i])]
+            for i in whole.ranking()[:20]
         ],
     }
 

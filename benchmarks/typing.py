@@ -1,13 +1,16 @@
 """Typing by example, calibrated or not: accuracy, calibration, and how strangers are told.
 
     python -m benchmarks.typing REFERENCE [--work DIR] [--seeds 0 1 2] [--split sites] [--draws 12] [--queries 300]
+    python -m benchmarks.typing REFERENCE --data DIR --network whitened [the same]
 
 Needs a reference with `cancer_type` and `site`. A copy of it gets a column that is without the labels of whole sites (a
 quarter of the patients, who are asked about; with ``--split random`` of a random quarter) and without `--unseen` types,
 which nobody learns; evidence is learned of that column, and probabilities are calibrated on it. Examples are of the
 other sites. Each draw takes other examples and leaves a third of the types out: samples of these are the strangers.
-Types are asked about equally often. The reference's encoders have seen all patients, without labels. Prints a line of
-JSON for each figure and seed, then a table of means over the seeds (in brackets the largest minus the smallest).
+Types are asked about equally often. The reference's encoders have seen all patients, without labels. With ``--network``
+RNA and miRNA are ingested anew instead, by an encoder that learns from that column alone: neither the sites nor the
+types that are asked about; its pair head, the cosine of its vectors and the evidence are then compared. Prints a line
+of JSON for each figure and seed, then a table of means over the seeds (in brackets the largest minus the smallest).
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molsig.encoders.choice import ModelChoice
 from molsig.reference import Reference
+from molsig.reference.learning import learned_for
 from molsig.reference.querying import stored_queries
-from molsig.reference.typing_samples import type_queries
-from molsig.retrieval.one_shot import Typist
+from molsig.reference.typing_samples import scorers
+from molsig.retrieval.one_shot import Asked, Typist
 from molsig.retrieval.support import Example, SupportSet
 from molsig.retrieval.type_calibration import expected_calibration_error
 
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from molsig.retrieval.route import Query
     from molsig.retrieval.type_answer import Typing
 
+HEAD, COSINE = "single, pair head", "single, cosine"
 KNOWN = "known_type"
 """The column that is learned and calibrated on."""
 ASKED = (
@@ -46,6 +52,12 @@ ASKED = (
     (("mirna",), ("evidence", "single")),
     (("mutation",), ("evidence", "single")),
 )
+LEARNED = (
+    (("rna", "mirna"), ("evidence", "weighted", "sum")),
+    (("rna",), ("evidence", HEAD, COSINE)),
+    (("mirna",), ("evidence", HEAD, COSINE)),
+)
+"""The same of encoders that have learned from types."""
 SHOTS = (1, 5)
 TESTED = 0.25
 FEWEST = 12
@@ -83,15 +95,38 @@ def prepare(source: Path, place: Path, cohort: Cohort, seed: int) -> Reference:
     """Copy a reference, give it the column, learn it."""
     shutil.copytree(source, place)
     shutil.rmtree(place / "fusion", ignore_errors=True)
+    _put_known(place, cohort)
+    reference = Reference.open(place)
+    reference.learn(KNOWN, groups="site", seed=seed)
+    return reference
+
+
+def prepare_learned(data: Path, place: Path, cohort: Cohort, seed: int, network: str) -> Reference:
+    """Ingest RNA and miRNA by encoders that learn from the column and nothing else, then learn the evidence of it."""
+    tcga = data / "tcga"
+    Reference.create(place).ingest(patients=tcga / "clinical.tsv", learn=False)
+    _put_known(place, cohort)
+    reference = Reference.open(place)
+    reference.ingest(
+        rna=tcga / "rna_90genes_log2.tsv.gz",
+        mirna=tcga / "mirna_counts.parquet",
+        choice=ModelChoice(networks={"rna": network, "mirna": network}),
+        label=KNOWN,
+        learn=False,
+        seed=seed,
+    )
+    reference.learn(KNOWN, groups="site", seed=seed)
+    return reference
+
+
+def _put_known(place: Path, cohort: Cohort) -> None:
+    """Give a reference the column that may be learned."""
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "known.tsv"
         learnt = ~cohort.tested & ~np.isin(cohort.types, cohort.unseen)
         lines = [f"{p}\t{t if k else ''}" for p, t, k in zip(cohort.patients, cohort.types, learnt, strict=True)]
         table.write_text("\n".join([f"patient\t{KNOWN}", *lines]) + "\n")
         Reference.open(place).ingest(patients=table, learn=False)
-    reference = Reference.open(place)
-    reference.learn(KNOWN, groups="site", seed=seed)
-    return reference
 
 
 def ask(
@@ -157,21 +192,12 @@ def _typed(
     fusion: str,
     kind: dict[str, str],
 ) -> list[tuple[str, Typing]]:
-    answers = type_queries(
-        reference._store,
-        typist,
-        reference._shelf,
-        reference._encoders,
-        questions,
-        {},
-        support,
-        label=KNOWN,
-        fusion=fusion,
-        kind="auto",
-        shots=None,
-        error=ERROR,
-        seed=0,
-        device="cpu",
+    store = reference._store
+    head, cosine = fusion == HEAD, fusion == COSINE
+    learned, _ = learned_for(store, reference._shelf, [KNOWN], "single" if head or cosine else fusion)
+    asked = Asked(learned, KNOWN, "site", "single" if head or cosine else fusion, error=ERROR)
+    answers = typist.type(
+        questions, support, asked, scorers(store, reference._encoders, "cpu") if head else lambda _: None
     )
     return [(kind[one.query], one) for one in answers]
 
@@ -266,8 +292,12 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--unseen", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data", type=Path, help="folder that holds tcga/, for --network")
+    parser.add_argument("--network", help="encode RNA and miRNA anew by whitened, contrastive or siamese")
     parser.add_argument("--speed", action="store_true", help="how long one new sample takes, and nothing else")
     options = parser.parse_args()
+    if options.network and (options.data is None or not (options.data / "tcga").is_dir()):
+        parser.error(f"--network needs the real cohorts: there is no tcga/ in --data {options.data}")
     if options.speed:
         reference = Reference.open(options.reference)
         print(json.dumps(speed(reference, split(reference, 0, 0, by_site=True), options.seeds[0])))
@@ -275,16 +305,20 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for seed in options.seeds:
-            place = (options.work or Path(scratch)) / f"typing-{options.split}-{seed}.molsig"
+            name = "-".join(filter(None, ("typing", options.split, options.network, str(seed))))
+            place = (options.work or Path(scratch)) / f"{name}.molsig"
             by_site = options.split == "sites"
             cohort = split(Reference.open(options.reference), options.unseen, seed, by_site=by_site)
             if not place.exists():
                 place.parent.mkdir(parents=True, exist_ok=True)
-                prepare(options.reference, place, cohort, seed)
+                if options.network:
+                    prepare_learned(options.data, place, cohort, seed, options.network)
+                else:
+                    prepare(options.reference, place, cohort, seed)
             reference = Reference.open(place)
             seen = sorted(set(cohort.types.tolist()) - set(cohort.unseen))
             for group, names in (("unseen", cohort.unseen), ("learned", seen)):
-                for modalities, fusions in ASKED:
+                for modalities, fusions in LEARNED if options.network else ASKED:
                     how = {"draws": options.draws, "queries": options.queries, "seed": seed}
                     for row in ask(reference, cohort, names, modalities, fusions, **how):
                         rows.append({"seed": seed, "types": group, **row})

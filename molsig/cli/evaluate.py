@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SHOWN = ("p@10", "vote@10", "call", "macro_f1", "map", "ece")
 """Figures of the terminal's table."""
+MARK = " *"
+"""Beside methods whose figures are too good, since an encoder has learned the label."""
 ENDINGS = (".html", ".json")
 
 
@@ -103,12 +105,16 @@ def _shares(text: str) -> tuple[float, ...]:
 def _print(found: Evaluation) -> None:
     cohort, how = found.cohort, found.settings
     print(f"{how.label}: {cohort.patients:,} patients, {len(cohort.labels)} labels, {how.folds} folds, seed {how.seed}")
+    # Before any figure: a table that is copied without its notes should carry the mark at least.
+    warnings = [one.warning for one in found.taught]
+    for line in warnings:
+        print(f"  {MARK.strip()} {line}")
     for scheme in found.schemes:
         told = f"whole {how.group}s held out" if scheme == "groups_held_out" else "random folds"
         parts = [part for part in found.parts if part.scheme == scheme]
-        print_table(f"\nCalled with {told}", [_row(part, part.overall) for part in parts])
+        print_table(f"\nCalled with {told}", [_row(part, part.overall, found.too_good) for part in parts])
         if any(part.overall.unanswerable for part in parts):
-            rows = [_row(part, part.answerable) for part in parts]
+            rows = [_row(part, part.answerable, found.too_good) for part in parts]
             print_table(f"The same, {told}, only patients whose label somebody else has", rows)
     print_table(
         "Leak meters: how often the majority of neighbours tells what it should not",
@@ -136,11 +142,13 @@ def _print(found: Evaluation) -> None:
             ],
         )
     for line in found.notes:
-        print(f"  note: {line}")
+        if line not in warnings:
+            print(f"  note: {line}")
 
 
-def _row(part: Part, scores: Scores) -> dict[str, Any]:
-    return {"method": part.method, "missing": f"{part.missing:.0%}", "patients": scores.patients} | {
+def _row(part: Part, scores: Scores, too_good: frozenset[str]) -> dict[str, Any]:
+    method = part.method + (MARK if part.method in too_good else "")
+    return {"method": method, "missing": f"{part.missing:.0%}", "patients": scores.patients} | {
         name: _figure(scores.figures[name]) for name in SHOWN
     }
 

@@ -92,7 +92,7 @@ def type_samples(
     behind it, how much the choice of examples matters, and whether the sample fits any of the types at all. A sample
     is never compared with its own patient. Ends with 1 if every sample is none of the types.
     """
-    from molsig.cli.type_output import print_typing, save_typings
+    from molsig.cli.type_output import print_typings, save_typings
     from molsig.reference import Reference
 
     files = (rna, mutations, mirna, reports, tiles, matrix, vectors, cohort)
@@ -157,7 +157,6 @@ def type_samples(
 
         print_json(documents(found))
     else:
-        for one in found:
-            print_typing(one, top)
+        print_typings(found, top)
     if all(one.fit.none for one in found):
         raise typer.Exit(1)

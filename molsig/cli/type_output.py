@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from molsig.cli.output import print_table, save_as
@@ -13,27 +14,81 @@ if TYPE_CHECKING:
     from molsig.retrieval.type_answer import TypeScore, Typing
 
 SURE = 0.995
+MANY = 10
+"""Answers up to which each has a table of its own."""
 
 
-def print_typing(one: Typing, top: int) -> None:
+def print_typings(found: Sequence[Typing], top: int) -> None:
+    """Few answers as a table of types each, many as one table; what holds for all of them is said once, at the end."""
+    shared = [line for line in _lines(found[0]) if all(line in _lines(one) for one in found[1:])]
+    if len(found) > MANY:
+        print_table(_summary(found), [_called(one) for one in found])
+        # What is said of some of them, by name, is said of how many.
+        said = Counter(
+            line.replace(one.query, "it")
+            for one in found
+            for line in _lines(one)
+            if line not in shared and line.startswith("note: ")
+        )
+        for line, n in said.most_common():
+            print(f"  {n:,} of {len(found):,}: {line.removeprefix('note: ')}")
+    else:
+        for one in found:
+            _print(one, top, shared)
+    for line in shared:
+        print(f"  {line}")
+    print()
+
+
+def _print(one: Typing, top: int, shared: Sequence[str]) -> None:
     """The types as a table, with what they are worth below."""
-    from molsig.retrieval.type_answer import said_of_fit, said_of_temperature
+    from molsig.retrieval.type_answer import said_of_fit
 
-    print_table(
-        f"{one.query} ({' + '.join(one.modalities)}): {_said(one)}", [_row(t, one.modalities) for t in one.types[:top]]
-    )
+    print_table(f"{one.query} ({' + '.join(one.modalities)}): {_said(one)}", [_row(t, one) for t in one.types[:top]])
     if left := one.types[top:]:
-        print(f"  and {len(left)} more types, together {sum(t.probability for t in left):.3f}")
+        print(f"  and {len(left)} more types, together {_probability(sum(t.probability for t in left))}")
     print(f"  {said_of_fit(one.fit)}")
-    print(f"  {said_of_temperature(one.temperature)}")
-    if one.choices:
-        print(f"  choice: one example a type, {one.choices:,} choices; called: share of all choices that call the type")
-    for line in one.notes:
-        print(f"  note: {line}")
-    print(
-        f"  {sum(t.samples for t in one.types):,} samples of {len(one.types)} types compared by fusion {one.fusion} "
-        f"({one.similarity})\n"
-    )
+    for line in _lines(one):
+        if line not in shared:
+            print(f"  {line}")
+    print()
+
+
+def _lines(one: Typing) -> list[str]:
+    """What is said below a table and may hold for other answers too."""
+    from molsig.retrieval.type_answer import said_of_temperature
+
+    return [
+        said_of_temperature(one.temperature),
+        *(
+            [f"choice: one example a type, {one.choices:,} choices; called: share of all choices that call the type"]
+            if one.choices
+            else []
+        ),
+        *(f"note: {line}" for line in one.notes),
+        f"{sum(t.samples for t in one.types):,} samples of {len(one.types)} types compared by fusion {one.fusion} "
+        f"({one.similarity})",
+    ]
+
+
+def _summary(found: Sequence[Typing]) -> str:
+    """How many samples were called what."""
+    calls = Counter(one.type or "none of these" for one in found)
+    return f"{len(found):,} samples: {', '.join(f'{n:,} {name}' for name, n in calls.most_common())}"
+
+
+def _called(one: Typing) -> dict[str, object]:
+    best, others = one.types[0], one.types[1:]
+    return {
+        "sample": one.query,
+        "type": one.type or "none of these",
+        "nearest": best.type,
+        "probability": _probability(best.probability),
+        "by": best.support,
+        "similarity": f"{best.similarity:.3f}",
+        "fits better than": "" if one.fit.p_value is None else f"{one.fit.p_value:.1%}",
+        "next": f"{others[0].type} {_probability(others[0].probability)}" if others else "",
+    }
 
 
 def _said(one: Typing) -> str:
@@ -44,18 +99,26 @@ def _said(one: Typing) -> str:
     return f"{best.type}, probability {sure}"
 
 
-def _row(one: TypeScore, modalities: Sequence[str]) -> dict[str, object]:
-    spread = one.spread
+def _probability(value: float) -> str:
+    """Three decimals; never 0 or 1, which no probability is."""
+    if value > 0.9995:
+        return ">0.999"
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
+
+
+def _row(type_: TypeScore, one: Typing) -> dict[str, object]:
+    spread = type_.spread
     row: dict[str, object] = {
-        "type": one.type,
-        "probability": round(one.probability, 3),
-        "by": one.support,
-        "similarity": round(one.similarity, 3),
-        "samples": one.samples,
+        "type": type_.type,
+        "probability": _probability(type_.probability),
+        "by": type_.support,
+        "similarity": f"{type_.similarity:.3f}",
+        "samples": type_.samples,
     }
-    for modality in modalities:
-        cosine = one.modalities.get(modality)
-        row[f"cos_{modality}"] = None if cosine is None else round(cosine, 3)
+    # Of one modality the cosine may be the similarity itself.
+    for modality in one.modalities if one.similarity != "cosine" else ():
+        cosine = type_.modalities.get(modality)
+        row[f"cos_{modality}"] = "" if cosine is None else f"{cosine:.3f}"
     if spread is not None:
         row |= {
             "choice": f"{spread.mean:.2f} ± {spread.sd:.2f}",

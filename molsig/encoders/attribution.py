@@ -20,29 +20,25 @@ gradients has no such limit.
 
 A rule at a ReLU needs the ReLU to be a module of its own, called once a pass; both are checked. Both samples of a pair
 therefore go through a network as one batch, rows (n, 2, features) laid out as (2 n, features): see
-`molsig.retrieval.markers`. A new method is a function of (scored module, x, r) in `_METHODS`.
+`molsig.retrieval.markers`. A new method is a function of (scored module, x, r) in `attribution_rules.RULES`.
 """
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections import Counter
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
-from molsig.errors import MissingExtraError, MolsigError, UsageError
+from molsig.encoders.attribution_rules import HOOKED, RULES, TOLERANCE, allowed, check_modules
+from molsig.errors import MolsigError, UsageError
 from molsig.types import silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -51,18 +47,7 @@ if TYPE_CHECKING:
 Score = Callable[[nn.Module, "Tensor"], "Tensor"]
 """Of a network and a batch of inputs: one number a row, (batch,)."""
 
-TOLERANCE = 1e-3
-"""Share of the difference in score that the parts may miss."""
-_ROUNDING = 1e-7
-"""Share of the scores themselves that a difference has to exceed to be more than rounding."""
-_PIECES, _HALVINGS = 8, 24
-"""Pieces that the way from the reference starts as, and how often one may be halved."""
-_SHARE = 1 / 64
-"""Of the tolerance that a single piece may use up."""
-_GAUSS = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))
-"""Points and weights of a piece: exact where the gradient is a polynomial of degree 5."""
-_INTERNAL = 2048
-"""Pieces of one pass."""
+METHODS = tuple(RULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +125,9 @@ def attribute(
     MissingExtraError
         captum is not installed.
     """
-    if method not in _METHODS:
+    if method not in RULES:
         raise UsageError(f"{method!r} is no method of attribution: use {', '.join(METHODS)}")
-    rule, divides = _METHODS[method]
+    rule, divides = RULES[method]
     if divides != (reference is not None):
         raise UsageError(
             f"{method} {'needs a reference' if divides else 'takes no reference'} to compare the input with"
@@ -160,8 +145,8 @@ def attribute(
         part = slice(start, min(len(given), start + batch))
         x = torch.tensor(given[part].copy(), dtype=kind, device=parameter.device)
         r = None if against is None else torch.tensor(against[part].copy(), dtype=kind, device=parameter.device)
-        if start == 0 and method in _HOOKED:
-            _check_modules(scored, x[:1], _HOOKED[method])
+        if start == 0 and method in HOOKED:
+            check_modules(scored, x[:1], HOOKED[method])
         with torch.enable_grad():
             found = rule(scored, x, r)
         with torch.no_grad():
@@ -203,9 +188,9 @@ def _prepared(network: nn.Module, score: Score | None, *, double: bool) -> _Scor
 def _missed(found: Tensor, score: Tensor, at_reference: Tensor, method: str, start: int) -> NDArray[np.float64]:
     difference = score - at_reference
     missed = found.flatten(1).sum(dim=1) - difference
-    allowed = _allowed(score, at_reference)
-    if bool((~(missed.abs() <= allowed)).any()):
-        row = int((missed.abs() / allowed).nan_to_num(torch.inf).argmax())
+    most = allowed(score, at_reference)
+    if bool((~(missed.abs() <= most)).any()):
+        row = int((missed.abs() / most).nan_to_num(torch.inf).argmax())
         raise MolsigError(
             f"{method}: the parts of row {start + row} add up to {float(difference[row] + missed[row]):.6g}, the score "
             f"differs from the reference's by {float(difference[row]):.6g}: more than {TOLERANCE:g} of it is missed. "
@@ -216,137 +201,3 @@ def _missed(found: Tensor, score: Tensor, at_reference: Tensor, method: str, sta
             )
         )
     return np.asarray(missed.double().cpu().numpy())
-
-
-def _allowed(score: Tensor, at_reference: Tensor) -> Tensor:
-    return TOLERANCE * (score - at_reference).abs() + _ROUNDING * (score.abs() + at_reference.abs()) + 1e-12
-
-
-def _gradient(scored: _Scored, x: Tensor, _: Tensor | None) -> Tensor:
-    x = x.requires_grad_()
-    return torch.autograd.grad(scored(x).sum(), x)[0]
-
-
-def _guided(scored: _Scored, x: Tensor, _: Tensor | None) -> Tensor:
-    with _quietly():
-        found: Tensor = _captum().GuidedBackprop(scored).attribute(x.requires_grad_())
-    return found
-
-
-def _deeplift(scored: _Scored, x: Tensor, r: Tensor | None) -> Tensor:
-    with _quietly():
-        found: Tensor = _captum().DeepLift(scored).attribute(x.requires_grad_(), baselines=r)
-    return found
-
-
-def _integrated(scored: _Scored, x: Tensor, r: Tensor | None) -> Tensor:
-    """Adaptive: a piece of the way is halved until what its gradients give is what the score moves along it.
-
-    A fixed rule meets a kink of a ReLU somewhere between its points and errs by one over their number, which is more
-    than a thousandth wherever the parts of a row nearly cancel; halving meets it in a few more passes.
-    """
-    assert r is not None
-    way = (x - r).flatten(1)
-    found = torch.zeros_like(way)
-    with torch.no_grad():
-        allowed = _allowed(scored(x), scored(r)) * _SHARE
-    rows = torch.arange(len(x), device=x.device).repeat_interleave(_PIECES)
-    low = (torch.arange(_PIECES, device=x.device, dtype=x.dtype) / _PIECES).repeat(len(x))
-    width = torch.full_like(low, 1 / _PIECES)
-    for halving in range(_HALVINGS + 1):
-        undone = []
-        for part in torch.split(torch.arange(len(rows), device=x.device), _INTERNAL):
-            some, wide = rows[part], width[part]
-            mean = torch.zeros_like(way[some])
-            for node, weight in _GAUSS:
-                point = _along(x, r, some, low[part] + node * wide).requires_grad_()
-                mean += weight * torch.autograd.grad(scored(point).sum(), point)[0].flatten(1)
-            pieces = mean * way[some] * wide[:, None]
-            with torch.no_grad():
-                moved = scored(_along(x, r, some, low[part] + wide)) - scored(_along(x, r, some, low[part]))
-            good = (pieces.sum(dim=1) - moved).abs() <= allowed[some]
-            if halving == _HALVINGS:
-                good[:] = True
-            found.index_add_(0, some[good], pieces[good])
-            undone.append(part[~good])
-        left = torch.cat(undone)
-        if not len(left):
-            break
-        rows, width = rows[left].repeat(2), (width[left] / 2).repeat(2)
-        low = torch.cat([low[left], low[left] + width[: len(left)]])
-    return found.reshape(x.shape)
-
-
-def _along(x: Tensor, r: Tensor, rows: Tensor, at: Tensor) -> Tensor:
-    return r[rows] + (x[rows] - r[rows]) * at.reshape(-1, *[1] * (x.ndim - 1))
-
-
-_METHODS: dict[str, tuple[Callable[[_Scored, Tensor, Tensor | None], Tensor], bool]] = {
-    "gradient": (_gradient, False),
-    "guided": (_guided, False),
-    "integrated": (_integrated, True),
-    "deeplift": (_deeplift, True),
-}
-"""Each with whether it divides the difference from a reference."""
-METHODS = tuple(_METHODS)
-
-_NODES: dict[str, tuple[type[nn.Module], ...]] = {
-    "ReluBackward": (nn.ReLU,),
-    "SigmoidBackward": (nn.Sigmoid,),
-    "TanhBackward": (nn.Tanh,),
-}
-_HOOKED = {"guided": ("ReluBackward",), "deeplift": tuple(_NODES)}
-"""Nodes of autograd's graph that have to be modules for a method to see them."""
-
-
-def _check_modules(scored: _Scored, x: Tensor, nodes: tuple[str, ...]) -> None:
-    """Raise `UsageError` where a non-linearity is no module, or a module is called twice a pass.
-
-    captum finds non-linearities as modules. One that is a function is passed over without a word, and of a module that
-    is called twice it would mix up the calls.
-    """
-    calls: Counter[nn.Module] = Counter()
-    watched = tuple(kind for node in nodes for kind in _NODES[node])
-    hooks = [
-        module.register_forward_hook(lambda module, *_: calls.update([module]))
-        for module in scored.modules()
-        if isinstance(module, watched)
-    ]
-    try:
-        with torch.enable_grad():
-            out = scored(x.detach().clone().requires_grad_())
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if any(n > 1 for n in calls.values()):
-        raise UsageError("the network calls a non-linearity twice a pass: give each call a module of its own")
-    seen, waiting = set(), [out.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [parent for parent, _ in node.next_functions]
-    for name in nodes:
-        there = sum(node.name().startswith(name) for node in seen)
-        hooked = sum(n for module, n in calls.items() if isinstance(module, _NODES[name]))
-        if there > hooked:
-            raise UsageError(
-                f"{there - hooked} of {there} {name.removesuffix('Backward')} of the network are no modules and would "
-                "be passed over: make them torch.nn modules, or use gradient or integrated"
-            )
-
-
-def _captum() -> Any:
-    try:
-        import captum.attr
-    except ImportError:
-        raise MissingExtraError("attribution", "explain") from None
-    return captum.attr
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without captum's word that it sets hooks, which it takes off again."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s)\s*Setting (forward, )?backward hooks")
-        yield

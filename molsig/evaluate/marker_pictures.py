@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.evaluate.svg import COLOURS, Series, _svg, _text, lines, number
+from molsig.evaluate.svg import COLOURS, Series, _svg, _text, lines, number, ticks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _WARM, _COLD = (213, 94, 0), (0, 114, 178)
 """Above and below the mean."""
+POINTS_OF_TYPE = 60
+"""Samples of a type on the plane."""
 DEEPEST = 2.0
 """Standard deviations at which a colour of the heat map is full."""
 
@@ -29,6 +31,23 @@ def standing_alone(picture: str) -> str:
     return picture.replace(
         "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1
     ).replace("</title>", f"</title><style>{FONT}</style>", 1)  # fmt: skip
+
+
+def on_a_plane(title: str, x: NDArray[np.floating], types: NDArray[np.str_], *, seed: int) -> str:
+    """At most `POINTS_OF_TYPE` samples of each type by t-SNE; `{}` in the title becomes how many they are."""
+    random = np.random.default_rng(seed)
+    some = np.concatenate(
+        [random.permutation(np.flatnonzero(types == one))[:POINTS_OF_TYPE] for one in np.unique(types)]
+    )
+    return plane(title.format(f"{len(some):,}"), tsne(x[some], seed=seed), types[some].tolist())
+
+
+def by_type(
+    title: str, features: Sequence[str], names: Sequence[str], x: NDArray[np.floating], types: NDArray[np.str_]
+) -> str:
+    """Heat map of the mean of each feature (columns of `x`) over the samples of each of some types."""
+    means = np.stack([x[types == name].mean(axis=0, dtype=np.float64) for name in names], axis=1)
+    return heat_map(title, features, names, means)
 
 
 def plane(title: str, points: Array, types: Sequence[str], *, size: float = 640.0) -> str:
@@ -83,7 +102,7 @@ def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], table: Arr
     tall, wide = 13.0, 24.0
     left = 16 + 6.9 * max(map(len, rows))
     head = 16 + 6.2 * max(map(len, columns))
-    width, height = max(left + wide * len(columns) + 16, left + 260), head + tall * len(rows) + 40
+    width, height = max(left + wide * len(columns) + 16, left + 330), head + tall * len(rows) + 40
     parts = []
     for j, column in enumerate(across):
         x = left + wide * (j + 0.5) + 4
@@ -134,6 +153,57 @@ def curve(title: str, series: dict[str, tuple[Sequence[int], Sequence[float]]]) 
     every = [x for one in drawn for x in one.x]
     low, high = np.floor(min(every) * 2) / 2, max(every)
     return lines(title, drawn, "log10 of the number of features", "accuracy of 1-NN, one shot", x_range=(low, high))
+
+
+def volcano(title: str, names: Sequence[str], difference: Array, q: Array, unit: str, *, named: int = 12) -> str:
+    """Features by their difference and -log10 q; those of the smallest q are named, of q above .05 pale."""
+    width, height, left, foot, head = 640.0, 460.0, 54.0, 44.0, 16.0
+    up = -np.log10(np.maximum(q, 1e-300))
+    reach = max(float(np.abs(difference).max()) * 1.08, 1e-9)
+    across, tall = ticks(-reach, reach), ticks(0.0, max(float(up.max()), 1.5))
+    wide, top = max(-across[0], across[-1]), tall[-1]
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return (
+            left + (x + wide) / (2 * wide) * (width - left - 14),
+            height - foot - y / top * (height - foot - head),
+        )
+
+    parts = []
+    for tick in tall:
+        _, y = at(0, tick)
+        parts.append(f'<line class="grid" x1="{left}" x2="{width - 14}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(_text(number(tick), left - 6, y + 4, "end"))
+    for tick in across:
+        x, _ = at(tick, 0)
+        parts.append(_text(number(tick), x, height - foot + 17, "middle"))
+    middle, floor = at(0, 0)
+    parts.append(f'<line class="axis" x1="{left}" x2="{width - 14}" y1="{floor:.1f}" y2="{floor:.1f}"/>')
+    parts.append(f'<line class="axis" x1="{middle:.1f}" x2="{middle:.1f}" y1="{head}" y2="{floor:.1f}"/>')
+    first = np.argsort(q, kind="stable")[:named].tolist()
+    tags = []
+    for place in np.argsort(-q, kind="stable").tolist():
+        x, y = at(float(difference[place]), float(up[place]))
+        told = q[place] < 0.05
+        ink = (COLOURS[1] if difference[place] > 0 else COLOURS[0]) if told else "#b5bdc8"
+        said = f"{escape(names[place])}: {difference[place]:+.2f}, q {q[place]:.1e}"
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{ink}" fill-opacity=".75"><title>{said}</title></circle>'
+        )
+        if told and place in first:
+            tags.append((names[place], x, y))
+    for name, x, y in _apart([(name, x, y - 8) for name, x, y in tags]):
+        # Where points crowd near the floor their names would run over the axis; hovering tells them.
+        if y < floor - 24:
+            parts.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" '
+                f'style="paint-order:stroke;stroke:#fff;stroke-width:3px">{escape(name)}</text>'
+            )
+    parts.append(_text(f"difference, {unit}", (left + width) / 2, height - 8, "middle", "name"))
+    parts.append(
+        f'<text class="name" text-anchor="middle" transform="translate(14 {height / 2}) rotate(-90)">-log10 q</text>'
+    )
+    return _svg(title, width, height, parts)
 
 
 def tsne(x: NDArray[np.floating], *, seed: int = 0) -> Array:

@@ -102,20 +102,23 @@ def _summary(found: Evaluation) -> str:
         parts = [part for method in found.methods if (part := found.part(scheme, method, found.settings.missing[0]))]
         strange = {one.method: one.auroc for one in found.unknown if one.scheme == scheme}
         told = _scheme(found, scheme)
-        body += _block(told, {part.method: part.overall for part in parts}, strange)
+        body += _block(told, {part.method: part.overall for part in parts}, strange, found.too_good)
         if any(part.overall.unanswerable for part in parts):
             told += ", only patients whose label somebody else has"
-            body += _block(told, {part.method: part.answerable for part in parts}, {})
+            body += _block(told, {part.method: part.answerable for part in parts}, {}, found.too_good)
+    marked = "" if not found.too_good else " *: too good, since an encoder has learned the label from these patients."
     return (
         f"{table(head, body)}<p>Bold: the best where several were asked about all. A single modality is asked only "
         "about patients who have it; compare it with the others in the table by assays below. Small figures are "
         f"{found.settings.level:.0%} bootstrap intervals over patients. <i>Call</i>: accuracy of the most probable "
         "label; <i>macro F1</i>, <i>balanced</i> accuracy and <i>ECE</i> (expected calibration error) are the call's; "
-        "<i>unknown</i>: AUROC of telling labels that were left out.</p>"
+        f"<i>unknown</i>: AUROC of telling labels that were left out.{marked}</p>"
     )
 
 
-def _block(told: str, by_method: Mapping[str, Scores], strange: Mapping[str, Figure]) -> list[str]:
+def _block(
+    told: str, by_method: Mapping[str, Scores], strange: Mapping[str, Figure], too_good: frozenset[str]
+) -> list[str]:
     """Rows of the summary: one scheme, one row per method."""
     everybody = max(one.patients for one in by_method.values())
     rivals = [one for one in by_method.values() if one.patients == everybody]
@@ -125,7 +128,8 @@ def _block(told: str, by_method: Mapping[str, Scores], strange: Mapping[str, Fig
         bold = {name: one.patients == everybody and one.figures[name].value == best.get(name, -1.0) for name in SUMMARY}
         cells = [cell(one.figures[name], bold[name]) for name in SUMMARY]
         cells.append(cell(strange[method]) if method in strange else "<td></td>")
-        rows.append(f"<tr><td>{escape(method)}</td><td>{one.patients:,}</td>{''.join(cells)}</tr>")
+        name = escape(method) + (" *" if method in too_good else "")
+        rows.append(f"<tr><td>{name}</td><td>{one.patients:,}</td>{''.join(cells)}</tr>")
     return rows
 
 

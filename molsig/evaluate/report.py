@@ -179,8 +179,23 @@ class Leaks:
 
 
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """An encoder that has learned values of the very label that is called, from the stored patients themselves.
+
+    `methods` are those that look at its modality: their figures are better than they would be for new patients, which
+    `warning` says in words.
+    """
+
+    space: str
+    modality: str
+    labels: tuple[str, ...]
+    methods: tuple[str, ...]
+    warning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All of it. `notes` are what a careful reader should know before any figure."""
+    """All of it. `notes` are what a careful reader should know before any figure; `taught` is told among them too."""
 
     settings: Settings
     cohort: CohortFacts
@@ -189,6 +204,12 @@ class Evaluation:
     unknown: tuple[Unknown, ...]
     leaks: tuple[Leaks, ...]
     notes: tuple[str, ...]
+    taught: tuple[Taught, ...] = ()
+
+    @property
+    def too_good(self) -> frozenset[str]:
+        """Methods that look at an encoder which has learned the label."""
+        return frozenset(method for one in self.taught for method in one.methods)
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ import numpy as np
 from molsig.errors import NotFoundError, UsageError
 from molsig.evaluate.bootstrap import DRAWS
 from molsig.evaluate.methods import choose_methods
+from molsig.evaluate.report import Taught
 from molsig.evaluate.run import DEPTH, LEFT_OUT, MISSING, Labelled, evaluate
 from molsig.retrieval.patient_vectors import load_patient_vectors
+from molsig.retrieval.taught import taught_encoders
 from molsig.types import silent
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ MOST_LABELS, MOST_NUMBERS = 200, 20
 """Distinct values a column of labels may have; whole numbers in greater variety are taken for a measurement."""
 
 ENCODERS_NOTE = (
-    "encoders that this reference fitted have seen the held-out patients' data, without their labels; "
+    "encoders that this reference fitted have seen the held-out patients' data, {}; "
     "`python -m benchmarks.held_out_sites` fits encoders without them"
 )
 
@@ -106,7 +108,35 @@ def evaluate_stored(
         workers=workers,
         progress=progress,
     )
-    return replace(found, notes=(ENCODERS_NOTE, *found.notes))
+    taught, notes = _taught(store, found)
+    some = ", ".join(one.space for one in taught)
+    seen = f"{some} with their labels, others without" if taught else "without their labels"
+    warnings = (one.warning for one in taught)
+    return replace(found, notes=(*warnings, *notes, ENCODERS_NOTE.format(seen), *found.notes), taught=taught)
+
+
+def _taught(store: Store, found: Evaluation) -> tuple[tuple[Taught, ...], tuple[str, ...]]:
+    """Encoders that have learned values of the label that was called, and what is to be said of others that learned."""
+    modalities, label = set(store.active_spaces()), found.settings.label
+    out, notes = [], []
+    for one in taught_encoders(store):
+        methods = tuple(name for name in found.methods if name == one.modality or name not in modalities)
+        if not methods:
+            continue
+        if known := one.known(found.cohort.labels):
+            warning = (
+                f"WARNING: {one.space} has learned {len(known)} of the {len(found.cohort.labels)} values of {label} "
+                f"from these patients' own labels, held-out ones included: the figures of {', '.join(methods)} are "
+                f"better than they would be for new patients. To measure, encode {one.modality} without labels "
+                f"(`--network {one.modality}=vae`), or by an encoder that was told the labels of other patients only"
+            )
+            out.append(Taught(one.space, one.modality, known, methods, warning))
+        else:
+            notes.append(
+                f"{one.space} has learned types of these patients ({', '.join(one.types[:3])}, ...): as far as "
+                f"{label} goes with them it is told better than of new patients"
+            )
+    return tuple(out), tuple(notes)
 
 
 def _columns(store: Store, patients: Sequence[str], names: Sequence[str]) -> dict[str, NDArray[np.str_]]:

@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.errors import InputError, NotFoundError, UsageError
-from molsig.types import FeatureMatrix, PatientTable
+from molsig.reference.measured import EncoderInputs, encoder_inputs, matrix_encoder, read_measured
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
-    from molsig.encoders.expression import ExpressionEncoder
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
     from molsig.reference.encoder_shelf import EncoderShelf
     from molsig.retrieval.markers import Markers
-    from molsig.types import Progress, SampleId
+    from molsig.types import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class MarkerReport:
-    """Markers with the samples they were found on.
+class MarkerReport(EncoderInputs):
+    """Markers with the samples they were found on, as the encoder is given them."""
 
-    Attributes
-    ----------
-    inputs
-        Standardised features of the samples, what the network is given, float32 (n, features).
-    samples, types
-        Which tumours and metastases these are, and the label of each.
-    learned_from
-        Types the encoder was fitted to; empty for one that looks at no label.
-    """
-
-    encoder: str
-    modality: str
-    label: str
-    file: str
     markers: Markers
-    inputs: NDArray[np.float32]
-    samples: tuple[SampleId, ...]
-    types: tuple[str, ...]
-    learned_from: tuple[str, ...]
-    notes: tuple[str, ...] = ()
 
     def tumours(self) -> NDArray[np.int64]:
         """Rows of primary tumours of the types that have markers."""
@@ -112,82 +89,16 @@ def find_markers(
     shelf: EncoderShelf,
 ) -> MarkerReport:
     """Rank the features of an encoder of the reference on the labelled tumours of a file; see `Reference.markers`."""
-    from molsig.ingest.cohort import load
-    from molsig.reference.encoding import gene_map
     from molsig.retrieval.markers import rank_markers
 
-    if label not in (columns := store.columns()):
-        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns) or 'none'}")
-    sources = [one for one in cohort.sources() if modality is None or one.modality == modality]
-    if len(sources) != 1:
-        given = ", ".join(one.modality for one in cohort.sources()) or "none"
-        raise UsageError(
-            "markers are found on one file of measurements, which a reference does not keep: give --rna FILE, --mirna "
-            f"FILE or --matrix NAME=FILE, and --modality where there are several (given: {given})"
-        )
-    encoder = _encoder(store, sources[0].modality, space, device, shelf)
-    matrix = load(sources[0], genes=gene_map(store, cohort), progress=progress)
-    if isinstance(matrix, PatientTable) or not isinstance(matrix, FeatureMatrix):
-        raise UsageError(f"{matrix.report.file} holds no matrix of measurements, whose features could be markers")
-    labels, missing = _labels(store, matrix, label)
-    contract = encoder.contract(matrix)
-    found = rank_markers(encoder, matrix, labels, pairs=pairs, method=method, seed=seed, progress=progress)
-    rows = np.flatnonzero(
-        [
-            kind is not None and one.kind in {"tumour", "metastasis"}
-            for kind, one in zip(labels, matrix.samples, strict=True)
-        ]
+    measured = read_measured(store, cohort, label, modality=modality, progress=progress)
+    encoder = matrix_encoder(store, measured.matrix.modality, space, device, shelf)
+    of = encoder_inputs(measured, encoder)
+    found = rank_markers(
+        encoder, measured.matrix, measured.labels, pairs=pairs, method=method, seed=seed, progress=progress
     )
-    notes = list(contract.warnings)
-    if missing:
-        notes.append(f"{missing:,} of {len(labels):,} samples have no {label} in the reference and were left out")
-    learned = tuple(encoder.card.training.get("samples_by_type", ()))
-    if not learned:
-        notes.append(
-            f"{encoder.space} was fitted without labels: its markers say what moves its vectors, not what types"
-        )
-    return MarkerReport(
-        encoder=encoder.space,
-        modality=encoder.modality,
-        label=label,
-        file=str(matrix.report.file),
-        markers=found,
-        inputs=encoder.network_inputs(matrix, rows),
-        samples=tuple(matrix.samples[row] for row in rows),
-        types=tuple(str(labels[row]) for row in rows.tolist()),
-        learned_from=learned,
-        notes=tuple(notes),
-    )
-
-
-def _encoder(store: Store, modality: str, space: str | None, device: str, shelf: EncoderShelf) -> ExpressionEncoder:
-    from molsig.encoders.choice import ModelChoice
-    from molsig.encoders.expression import ExpressionEncoder
-    from molsig.reference.encoding import encoder_for, load_encoders
-
-    if space is None:
-        encoder = encoder_for(load_encoders(store, [modality], device, None, shelf), modality)
-    else:
-        entered = {row.space: row for row in store.encoders() if row.modality == modality and row.files_sha256}
-        if space not in entered:
-            have = ", ".join(entered) or "none with weights"
-            raise NotFoundError(f"--encoder {space}: the reference has no such encoder of {modality}; it has {have}")
-        row = entered[space]
-        encoder = shelf.load(store.encoders_dir / space, device=device, sha256=row.files_sha256, choice=ModelChoice())
-    if not isinstance(encoder, ExpressionEncoder):
-        raise UsageError(f"{encoder.space} is no encoder of a matrix: its features are no genes to rank")
-    return encoder
-
-
-def _labels(store: Store, matrix: FeatureMatrix, label: str) -> tuple[Sequence[str | None], int]:
-    """Label of each sample, and how many of the tumours and metastases have none."""
-    stored = store.attributes(store.select_patients(), [label])
-    known = dict(zip(stored["patient"].to_pylist(), stored[label].to_pylist(), strict=True))
-    found = [None if (told := known.get(one.patient)) is None else str(told) for one in matrix.samples]
-    if not any(found):
-        raise InputError(
-            f"none of the {len(found):,} samples is of a patient whose {label} the reference knows",
-            file=matrix.report.file,
-            hint="Give the file that was ingested, or a patient table with `molsig ingest REF --clinical FILE`",
-        )
-    return found, sum(one is None for one in found)
+    given = {one.name: getattr(of, one.name) for one in fields(of)}
+    if not of.learned_from:
+        blind = f"{of.encoder} was fitted without labels: its markers say what moves its vectors, not what types"
+        given["notes"] = (*of.notes, blind)
+    return MarkerReport(**given, markers=found)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
     from molsig.reference.encoder_shelf import EncoderShelf
+    from molsig.retrieval.answer import Answer
+    from molsig.retrieval.taught import Taught
     from molsig.types import Encoded, Progress
 
 
@@ -203,3 +205,24 @@ def _join(encoded: Sequence[Encoded], stored: set[str], exclude_self: bool, warn
 def _patient(encoded: Sequence[Encoded], rows: dict[int, list[int]]) -> str:
     number, chosen = next(iter(rows.items()))
     return encoded[number].samples[chosen[0]].patient
+
+
+def said_of_taught(query: Query, answer: Answer, taught: Sequence[Taught]) -> list[str]:
+    """What is to be known of calls on a label that an encoder of the query's modalities has learned."""
+    out = []
+    for one in (each for each in taught if each.modality in query.vectors):
+        for column, call in answer.calls.items():
+            # Neighbours may all have one label.
+            if not one.known(call.classes, least=1):
+                continue
+            if query.stored:
+                out.append(
+                    f"the {one.modality} encoder has learned {column} from stored patients, maybe from {query.name} "
+                    "too: the call is surer than of a new patient"
+                )
+            elif call.probability is not None:
+                out.append(
+                    f"the {one.modality} encoder has learned {column} from the patients that probabilities were "
+                    "calibrated on: they are somewhat too sure"
+                )
+    return out

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.encoders.choice import ModelChoice
+    from molsig.evaluate.panel import Panel
     from molsig.evaluate.report import Evaluation
     from molsig.index.store import Store
     from molsig.index.verify import Check
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
     from molsig.reference.marking import MarkerReport
+    from molsig.reference.metastases import MetastaticReport
     from molsig.reference.typing_support import Support, SupportShelf
     from molsig.retrieval.answer import Answer
     from molsig.retrieval.nearest import Nearest
@@ -521,7 +523,9 @@ class Reference:
     def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
         from molsig.index.stamp import one_look
         from molsig.reference.learning import learned_for
+        from molsig.reference.querying import said_of_taught
         from molsig.retrieval.find import find
+        from molsig.retrieval.taught import taught_encoders
 
         with one_look():
             learned, notes = learned_for(self._store, self._shelf, votes, fusion)
@@ -535,7 +539,11 @@ class Reference:
                 memory=self._memory,
                 **how,
             )
-        return [replace(one, notes=(*one.notes, *notes)) for one in answers] if notes else answers
+            taught = taught_encoders(self._store)
+        if not notes and not taught:
+            return answers
+        told = [said_of_taught(query, one, taught) for query, one in zip(queries, answers, strict=True)]
+        return [replace(one, notes=(*one.notes, *more, *notes)) for one, more in zip(answers, told, strict=True)]
 
     def learn(
         self,
@@ -560,7 +568,8 @@ class Reference:
         Returns
         -------
         dict
-            Weights, what each modality says, and out-of-fold scores.
+            Weights, what each modality says, out-of-fold scores, and by modality the classes that its encoder has
+            learned from labels: the scores are too good for these.
 
         Raises
         ------
@@ -570,12 +579,16 @@ class Reference:
             Too few patients have a label.
         """
         from molsig.reference.learning import GROUPS, LABEL, learn, told
+        from molsig.retrieval.taught import taught_encoders
 
         columns = self._store.columns()
         label = label or (LABEL if LABEL in columns else None)
         groups = groups or (GROUPS if GROUPS in columns else None)
         chosen = label if labelled else None
-        return told(learn(self._store, label=chosen, groups=groups, seed=seed, progress=progress))
+        learned = learn(self._store, label=chosen, groups=groups, seed=seed, progress=progress)
+        classes = () if learned.evidence is None else learned.evidence.classes
+        known = {one.modality: one.known(classes) for one in taught_encoders(self._store)}
+        return told(learned) | {"taught": {modality: list(types) for modality, types in known.items() if types}}
 
     def evaluate(
         self,
@@ -718,6 +731,86 @@ class Reference:
             device=device,
             progress=progress,
             shelf=self._encoders,
+        )
+
+    def marker_panel(
+        self,
+        label: str,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        most: int = 100,
+        by: str = "forward",
+        modality: str | None = None,
+        encoder: str | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> Panel:
+        """Choose the features that keep one-shot typing, each beside those before it, and judge them on other types.
+
+        Judge is the nearest neighbour by cosine in one-shot episodes of types that were held out of the choosing; of
+        patients who were, where there are fewer than nine types with six patients.
+
+        Parameters
+        ----------
+        label, cohort, files, modality, encoder, device
+            As in `markers`; the encoder tells which features there are and how they are scaled.
+        most
+            Features that are chosen.
+        by
+            ``forward``: the one with which the nearest neighbour does best; ``discrimination``: the one that tells most
+            of the types beyond those before it, which is faster.
+        seed
+            Of parts and episodes.
+
+        Raises
+        ------
+        UsageError
+            No such column, encoder or way of choosing, or not one matrix.
+        InputError
+            Fewer than three types have tumours of six patients.
+        """
+        from molsig.evaluate.panel_choice import choose_panel
+        from molsig.reference.measured import encoder_inputs, matrix_encoder, read_measured
+
+        measured = read_measured(self._store, _cohort(cohort, files), label, modality=modality, progress=progress)
+        chosen = matrix_encoder(self._store, measured.matrix.modality, encoder, device, self._encoders)
+        return choose_panel(encoder_inputs(measured, chosen), most=most, by=by, seed=seed, progress=progress)
+
+    def metastatic_markers(
+        self,
+        label: str,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        modality: str | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+        **files: Any,
+    ) -> MetastaticReport:
+        """Rank features by how metastases differ from primary tumours of the same types.
+
+        A linear model x ~ type + metastasis of each feature, over the types with at least three samples of both. What a
+        sample is, is read from TCGA barcodes (06, 07: metastasis) or from ``sample_table``.
+
+        Parameters
+        ----------
+        label, cohort, files, modality
+            As in `markers`; no encoder is asked.
+        seed
+            Of the folds that say how well the first features tell metastases of other patients.
+
+        Raises
+        ------
+        UsageError
+            No such column, or not one matrix.
+        InputError
+            No type has enough of both.
+        """
+        from molsig.reference.metastases import find_metastatic
+
+        return find_metastatic(
+            self._store, _cohort(cohort, files), label, modality=modality, seed=seed, progress=progress
         )
 
     def info(self) -> dict[str, Any]:

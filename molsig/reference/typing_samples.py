@@ -10,6 +10,7 @@ from molsig.reference.encoding import load_encoders
 from molsig.reference.learning import GROUPS, LABEL, learned_for
 from molsig.retrieval.one_shot import Asked
 from molsig.retrieval.pair_scores import PairScorer
+from molsig.retrieval.taught import taught_encoders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
     from molsig.retrieval.route import Query
     from molsig.retrieval.shelf import Shelf
     from molsig.retrieval.support import SupportSet
+    from molsig.retrieval.taught import Taught
     from molsig.retrieval.type_answer import Typing
 
 
+_NAMED = 6
+"""Types that a note lists."""
 _HEADS = ("metric", "pair_head")
 """Words of a card's architecture that promise a pair head: others need not be loaded to find out."""
 
@@ -67,7 +71,32 @@ def type_queries(
     groups = _first((None if learned is None else learned.groups, GROUPS), columns)
     asked = Asked(learned, label, groups, fusion, kind, shots, error, seed)
     found = typist.type(queries, support, asked, scorers(store, encoders, device))
+    taught = taught_encoders(store)
+    if taught:
+        pairs = zip(queries, found, strict=True)
+        found = [_with_taught(query, one, taught) for query, one in pairs]
     return [replace(one, notes=(*one.notes, *notes)) for one in found] if notes else found
+
+
+def _with_taught(query: Query, one: Typing, taught: Sequence[Taught]) -> Typing:
+    """Say which of the types an encoder has learned from labels."""
+    compared = [each for each in taught if each.modality in one.modalities]
+    known = {each.modality: types for each in compared if (types := each.known(one.probabilities))}
+    notes = [
+        f"the {modality} encoder has learned {len(types)} of these {len(one)} types from stored patients: it tells "
+        "them better than types it has not seen" + ("" if len(types) == len(one) else f" ({_named(one, types)})")
+        for modality, types in known.items()
+    ]
+    if query.stored and compared:
+        names = " and ".join(each.modality for each in compared)
+        notes.append(f"{query.name} may be one of those the {names} encoder learned from: it is typed too well then")
+    return replace(one, taught=known, notes=(*one.notes, *notes))
+
+
+def _named(one: Typing, types: Sequence[str]) -> str:
+    """The types that were not learned, or how many."""
+    unseen = sorted(set(one.probabilities) - set(types))
+    return f"not learned: {', '.join(unseen[:_NAMED])}{', ...' if len(unseen) > _NAMED else ''}"
 
 
 def scorers(store: Store, shelf: EncoderShelf, device: str) -> Callable[[str], PairScorer | None]:

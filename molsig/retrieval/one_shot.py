@@ -112,11 +112,12 @@ class Typist:
         check_summable(self._store, queries)
         routes: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         for number, query in enumerate(queries):
-            fusion, compared = self._route(query, asked, scorer_of)
+            fusion, compared = self._route(query, asked)
             routes.setdefault((fusion, compared), []).append(number)
         found: dict[int, Typing] = {}
         for (fusion, compared), numbers in routes.items():
-            scorer = scorer_of(compared[0]) if fusion == "single" else None
+            # Measured beside it, a pair head types no better than the cosine of its encoder's vectors (docs/typing.md).
+            scorer = scorer_of(compared[0]) if asked.fusion == "single" else None
             ready = self._ready(support, fusion, compared, asked, scorer)
             vectors = _vectors_of([queries[number] for number in numbers], compared, mean=scorer is not None)
             scores = ready.score.scores(ready.score.prepared(vectors), ready.examples)
@@ -125,11 +126,9 @@ class Typist:
         return [found[number] for number in range(len(queries))]
 
     @staticmethod
-    def _route(query: Query, asked: Asked, scorer_of: ScorerOf) -> tuple[str, tuple[str, ...]]:
-        """The fusion of a query and what is compared; a head that was trained for pairs goes before a fusion."""
+    def _route(query: Query, asked: Asked) -> tuple[str, tuple[str, ...]]:
+        """The fusion of a query and what is compared."""
         modalities = tuple(sorted(query.vectors))
-        if len(modalities) == 1 and asked.fusion == "auto" and scorer_of(modalities[0]) is not None:
-            return "single", modalities
         fusion = fusion_of(query, asked.fusion, "auto", asked.learned)
         if fusion not in ("evidence", "weighted"):
             space_of(query, fusion, "auto")
@@ -261,7 +260,8 @@ def _without(query: Query, ready: Ready) -> tuple[NDArray[np.int64], tuple[str, 
         left_of = np.bincount(support.codes[rows], minlength=len(support.types))
         lost = [name for name, size in zip(support.types, left_of.tolist(), strict=True) if not size]
         gone = f"; {', '.join(lost)} has no other and is not among the types" if lost else ""
-        notes.append(f"{query.name} is a support sample itself and was left out{gone}")
+        own_patient = f"{query.name} is of a patient of the support set, whose samples were left out{gone}"
+        notes.append(f"{query.name} is a support sample itself and was left out{gone}" if query.stored else own_patient)
     if left := [modality for modality in query.vectors if modality not in ready.score.modalities]:
         notes.append(f"{', '.join(left)} was not compared: nothing was learned of it")
     if query.normal:

@@ -119,6 +119,9 @@ class Typing:
     learned_types
         Whether the evidence has learned the types, so that more than the examples is known of them; None where the
         fusion is not ``evidence``.
+    taught
+        By modality that was compared, those of the types that its encoder has learned from labels: told better than
+        types that it has not seen. Empty for encoders that look at no label.
     choices
         Choices of one example a type that spreads were measured on; 0 where no type has several.
     """
@@ -133,6 +136,7 @@ class Typing:
     learned_types: bool | None = None
     choices: int = 0
     notes: tuple[str, ...] = ()
+    taught: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.types)
@@ -195,6 +199,7 @@ class Typing:
                 "samples": sum(one.samples for one in self.types),
                 "choices": self.choices,
                 "learned_types": self.learned_types,
+                "taught": {modality: list(types) for modality, types in self.taught.items()},
                 "calibrated": self.temperature.source != "none",
                 "temperature": asdict(self.temperature),
             },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 import os
 import subprocess
@@ -82,3 +84,77 @@ def test_what_is_missing_is_told(typed: Path, cohort_files: SimulatedCohort, tmp
     page = molsig("markers", typed, "--label", "cancer_type", "--html", tmp_path / "markers.pdf")
     assert page.returncode == 2
     assert "Traceback" not in without.stderr + column.stderr + space.stderr + strangers.stderr + other.stderr
+
+
+def test_a_panel_is_chosen_and_judged_on_who_was_held_out(
+    typed: Path, cohort_files: SimulatedCohort, tmp_path: Path
+) -> None:
+    page = tmp_path / "panel.html"
+    words = ("markers", typed, "--label", "cancer_type", "--rna", cohort_files.rna, "--select", 20)
+    done = molsig(*words, "--by", "discrimination", "--json", "--html", page, "--figure", tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert {"encoder", "by", "types", "held_out", "parts", "ways", "curve", "enough", "panel", "notes"} <= told.keys()
+    assert [row["rank"] for row in told["panel"]] == list(range(1, 21))
+    assert len({row["feature"] for row in told["panel"]}) == 20
+    assert [one["features"] for one in told["curve"]] == [10, 20, told["features"]]
+    # Eight types are too few to hold any out.
+    assert told["held_out"] == "patients"
+    assert "8 types are too few to hold any out" in done.stderr
+    assert told["curve"][1]["held_out"] > told["curve"][1]["random"]
+    assert page.read_text().count("<svg ") == 3
+    assert {one.name for one in tmp_path.glob("*.svg")} == {
+        "markers-accuracy.svg", "markers-tsne.svg", "markers-heatmap.svg",
+    }  # fmt: skip
+
+
+def test_what_differs_in_metastases_is_told(typed: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
+    with gzip.open(cohort_files.rna, "rt") as file:
+        head, *rows = csv.reader(file, delimiter="\t")
+    marked = [number % 3 == 0 for number in range(len(rows))]
+    # Metastases have forty times as much of one gene.
+    for row, one in zip(rows, marked, strict=True):
+        row[7] = str((int(row[7]) + 50) * (40 if one else 1))
+    measured, kinds, page = tmp_path / "rna.tsv", tmp_path / "kinds.tsv", tmp_path / "m.html"
+    measured.write_text("".join("\t".join(row) + "\n" for row in (head, *rows)))
+    lines = [f"{r[0]}\t{r[1]}\t{'metastasis' if m else 'tumour'}\n" for r, m in zip(rows, marked, strict=True)]
+    kinds.write_text("sample\tpatient\tkind\n" + "".join(lines))
+    words = (
+        "markers",
+        typed,
+        "--label",
+        "cancer_type",
+        "--rna",
+        measured,
+        "--samples",
+        kinds,
+        "--metastatic",
+        "--top",
+        5,
+    )
+    done = molsig(*words, "--json", "--html", page)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    first = told["markers"][0]
+    assert first["feature"] == head[7]
+    assert first["q"] < 1e-10 < told["markers"][1]["q"]
+    assert first["difference"] > 3
+    assert first["same_sign_in"] == len(told["types"])
+    assert told["told"][0]["auc"] > 0.9
+    assert page.read_text().count("<svg ") == 3
+
+
+def test_slips_of_the_other_questions_are_told(typed: Path, cohort_files: SimulatedCohort) -> None:
+    rna = ("--label", "cancer_type", "--rna", cohort_files.rna)
+    for words, code, said in (
+        (("--select", "5", "--metastatic"), 2, "one at a time"),
+        (("--by", "forward"), 2, "goes with --select"),
+        (("--select", "5", "--by", "luck"), 2, "forward or discrimination"),
+        (("--metastatic", "--encoder", "rna-vae-0"), 2, "no encoder is asked"),
+        (("--select", "5", "--pairs", "20"), 2, "--pairs"),
+        (("--metastatic",), 3, "none of the labelled samples is a metastasis"),
+    ):
+        done = molsig("markers", typed, *rna, *words)
+        assert done.returncode == code, (words, done.stderr)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from molsig.errors import InputError, UsageError
-from molsig.evaluate.differential import differential
 from molsig.evaluate.episodes import draw_episodes
 from molsig.evaluate.marker_pictures import heat_map, plane, standing_alone, tsne
 from molsig.evaluate.marker_selection import (
@@ -18,6 +17,7 @@ from molsig.evaluate.marker_selection import (
     forward_selection,
     sizes_up_to,
 )
+from molsig.retrieval.differential import differential
 
 RANDOM = np.random.default_rng(0)
 TYPES = np.repeat([f"T{i}" for i in range(8)], 20)

@@ -305,9 +305,11 @@ def test_a_pair_head_judges_in_its_own_space(reference: Reference, one_each: dic
     typist = Typist(store, reference._searcher)
     support = SupportSet.of(Example(who, what, who) for who, what in one_each.items())
     queries = stored_queries(store, ["P020"], ["rna"], "auto")
-    asked = Asked(None, "cancer_type", "site")
-    by_head = typist.type(queries, support, asked, lambda modality: head if modality == "rna" else None)[0]
-    plain = typist.type(queries, support, asked, lambda modality: None)[0]
+    asked, single = Asked(None, "cancer_type", "site"), Asked(None, "cancer_type", "site", "single")
+    plain = typist.type(queries, support, asked, lambda modality: head)[0]
+    assert plain.similarity == "cosine"
+    assert not head.asked, "it judges where it is asked for"
+    by_head = typist.type(queries, support, single, lambda modality: head if modality == "rna" else None)[0]
     assert head.asked > 0
     assert by_head.similarity == "log-odds of the encoder's pair head"
     assert [one.support for one in by_head] == [one.support for one in plain], (

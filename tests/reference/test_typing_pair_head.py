@@ -28,7 +28,7 @@ def test_the_head_of_the_encoder_in_use_gives_the_similarity(
         epochs=3,
         learn=False,
     )
-    found = reference.type_samples("cancer_type", rna=cohort_files.new_rna, shots=1)
+    found = reference.type_samples("cancer_type", rna=cohort_files.new_rna, shots=1, fusion="single")
     assert {one.similarity for one in found} == {"log-odds of the encoder's pair head"}
     assert {one.fusion for one in found} == {"single"}
     best = np.mean([one.types[0].type == cohort_files.truth[one.query.removesuffix("-T")] for one in found])
@@ -37,7 +37,7 @@ def test_the_head_of_the_encoder_in_use_gives_the_similarity(
 
     # A stored pair, judged by the encoder itself.
     patient = found[0].types[0].patient
-    answer = reference.type_samples("cancer_type", patient, shots=1)[0]
+    answer = reference.type_samples("cancer_type", patient, shots=1, fusion="single")[0]
     encoder = next(iter(reference._encoders._loaded.values())).encoder
     assert isinstance(encoder, PairScorer)
     space = reference._store.active_spaces()["rna"]
@@ -47,3 +47,17 @@ def test_the_head_of_the_encoder_in_use_gives_the_similarity(
     )
     similarity = np.array([one.similarity for one in answer])
     np.testing.assert_allclose(1 / (1 + np.exp(-similarity)), told[0], atol=1e-5)
+
+    # Unless it is asked for, the cosine judges: the head was measured to be no better.
+    plain = reference.type_samples("cancer_type", rna=cohort_files.new_rna, shots=1)
+    assert {one.similarity for one in plain} == {"cosine"}
+    if network == "whitened":
+        assert [one.types[0].type for one in plain] == [one.types[0].type for one in found]
+
+    # What the encoder has learned is said, and of whom.
+    types = sorted(set(reference._store.column("cancer_type", reference._store.patient_ids())))
+    assert plain[0].taught == {"rna": tuple(types)}
+    assert plain[0].to_dict()["plan"]["taught"] == {"rna": types}
+    assert any("the rna encoder has learned 8 of these 8 types" in note for note in plain[0].notes)
+    assert not any("may be one of those" in note for note in plain[0].notes)
+    assert any("may be one of those the rna encoder learned from" in note for note in answer.notes)

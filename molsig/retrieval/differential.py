@@ -47,6 +47,15 @@ class Differential:
         return np.argsort(-np.abs(self.t), kind="stable")
 
 
+def comparable(types: Sequence[str], group: Sequence[bool]) -> dict[str, tuple[int, int]]:
+    """Types that have `LEAST` samples of the group and as many others, with how many of both."""
+    of, marked = np.asarray(types), np.asarray(group, dtype=bool)
+    sizes = {
+        str(name): (int((marked & (of == name)).sum()), int((~marked & (of == name)).sum())) for name in np.unique(of)
+    }
+    return {name: n for name, n in sizes.items() if min(n) >= LEAST}
+
+
 def differential(x: NDArray[np.floating], types: Sequence[str], group: Sequence[bool]) -> Differential:
     """Compare a group with the others within each type, so that what tells the types apart cannot be mistaken for it.
 
@@ -56,10 +65,7 @@ def differential(x: NDArray[np.floating], types: Sequence[str], group: Sequence[
         No type has enough samples of both.
     """
     data, of, marked = np.asarray(x, dtype=np.float64), np.asarray(types), np.asarray(group, dtype=bool)
-    sizes = {
-        str(name): (int((marked & (of == name)).sum()), int((~marked & (of == name)).sum())) for name in np.unique(of)
-    }
-    both = {name: n for name, n in sizes.items() if min(n) >= LEAST}
+    both = comparable(types, group)
     if not both:
         raise InputError(f"no type has {LEAST} samples of the group and {LEAST} others to compare")
     kept = np.isin(of, list(both))
