@@ -42,9 +42,7 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
     if not 0 < how.error < 1:
         raise UsageError(f"--error {how.error:g}: give a share above 0 and below 1, e.g. 0.1")
     columns = store.columns()
-    (field,) = attributes.names_of(list(columns), [how.field]) or ("",)
-    if not field:
-        raise UsageError("--field patient: that is who a patient is, not what is told of them")
+    field = column_name(columns, how.field)
     (group,) = (
         attributes.names_of(list(columns), [how.group]) if how.group is not None else (_default(columns, GROUPS),)
     )
@@ -74,12 +72,21 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
     if group is None or len(schemes) == 1:
         notes.append("no groups to hold out: patients of one hospital stand on both sides, which flatters")
     if not predictions:
-        notes.append(f"every patient that can be told about has a recorded {field}")
+        who = "each patient that was named" if how.patients else "every patient that can be told about"
+        notes.append(f"{who} has a recorded {field}: --recorded says what would be predicted")
     report = AnnotationReport(
         field, column.classes, best.method, how.error, predictions, validation, source,
         datetime.datetime.now(datetime.UTC).date().isoformat(), 0, tuple(notes),
     )  # fmt: skip
     return _written(store, report, progress) if how.write else report
+
+
+def column_name(columns: Mapping[str, str], field: str) -> str:
+    """A patient column's name as it is stored. `UsageError` if there is none."""
+    found = attributes.names_of(list(columns), [field])
+    if not found:
+        raise UsageError(f"--field {field}: that is who a patient is, not what is told of them")
+    return found[0]
 
 
 def _default(columns: Mapping[str, str], name: str) -> str | None:

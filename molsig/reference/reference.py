@@ -795,6 +795,9 @@ class Reference:
 
     def drop_predictions(self, field: str) -> int:
         """Delete the stored predictions of a column; how many there were. Recorded values are not touched."""
+        from molsig.reference.annotating import column_name
+
+        field = column_name(self._store.columns(), field)
         with self._store.writer("annotate") as writer:
             return writer.drop_predictions(field)
 

@@ -84,7 +84,7 @@ class Network:
         inputs = torch.from_numpy(scaler(self.values[taught])).to(self.device)
         targets = targets.to(self.device)
         order = np.random.default_rng(self.seed)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = _layers(inputs.shape[1], outputs).to(self.device)
             optimiser = torch.optim.Adam(network.parameters(), fused=True)
