@@ -120,7 +120,7 @@ def test_labels_are_told_of_held_out_groups_with_sets_that_hold(place: int) -> N
     assert steps[-1] == (11, 11)
     scores = found.scores[HELD_OUT]
     assert isinstance(scores, LabelScores)
-    assert scores.accuracy > 0.8 > 0.6
+    assert scores.accuracy > 0.8
     assert scores.covered is not None
     assert scores.covered > 0.85
     assert scores.calibration_error is not None
@@ -129,8 +129,8 @@ def test_labels_are_told_of_held_out_groups_with_sets_that_hold(place: int) -> N
     assert (found.asked.probabilities.argmax(axis=1) == codes[300:]).mean() > 0.8
     np.testing.assert_allclose(found.asked.probabilities.sum(axis=1), 1)
     assert found.asked.sets.any(axis=1).all()
-    again = predict_labels(method, known, codes[:300], 3, asked, schemes, error=0.1)
-    np.testing.assert_array_equal(again.asked.probabilities, found.asked.probabilities)  # type: ignore[union-attr]
+    one, again = (method.tell(known, codes[:300], 3, asked) for _ in range(2))
+    np.testing.assert_array_equal(one, again)
 
 
 def test_what_cannot_be_told_is_not_told() -> None:
@@ -190,7 +190,7 @@ def test_numbers_come_with_intervals_that_hold(name: str) -> None:
         method = Neighbours(people.vectors, fit_weighted(people.vectors).fused(people.vectors))
     else:
         values = counts_of(codes)
-        method = Forest(values, trees=(10, 30)) if name == "forest" else Network(values, epochs=10)
+        method = Forest(values, trees=(10, 30)) if name == "forest" else Network(values, epochs=6)
     schemes = schemes_of(codes[:300], people.groups[:300])
     found = predict_numbers(method, np.arange(300), years[:300], np.arange(300, 360), schemes, error=0.1)
     scores = found.scores[HELD_OUT]
