@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import bench, compose, demo, evaluate, ingest, learn, manage, markers, query
+from molsig.cli import annotate, bench, compose, demo, evaluate, ingest, learn, manage, markers, query
 from molsig.cli import type as typing_verb
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ app.command("type")(typing_verb.type_samples)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)
 app.command("markers")(markers.markers)
+app.command("annotate")(annotate.annotate)
 app.command("info")(manage.info)
 app.command("encoders")(manage.encoders)
 app.command("verify")(manage.verify)

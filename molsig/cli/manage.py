@@ -34,6 +34,8 @@ def info(reference: options.Reference, json: options.Json = False) -> None:
         ],
     )
     keys = ("space", "modality", "features", "samples", "epochs")
+    if facts["predictions"]:
+        print_table("Predicted columns, beside what is recorded (molsig annotate)", facts["predictions"])
     print_table("Encoders", [{key: encoder.get(key) for key in keys} for encoder in facts["encoders"]])
     print_table("Indexes", [{key: index.get(key) for key in INDEX_COLUMNS} for index in facts["indexes"]])
 

@@ -34,6 +34,8 @@ TYPES = {
 """DuckDB type of a stored column -> the name it is told by."""
 
 LONGEST_NAME = 200
+PREDICTED = "predicted:"
+"""What the names of exported predictions begin with."""
 EXACT_INTEGERS = 2**53
 
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
@@ -136,6 +138,12 @@ def check_table(table: pa.Table) -> pa.Table:
     for name in table.column_names:
         if not name.strip() or "\0" in name or len(name) > LONGEST_NAME:
             raise InputError("a column name is empty, too long or holds a NUL character", column=name[:LONGEST_NAME])
+        if folded(name).startswith(PREDICTED):
+            raise InputError(
+                "the column holds predictions of molsig, which are never stored as recorded values",
+                column=name,
+                hint="Leave it out, or name it otherwise if it holds what somebody found out",
+            )
         other = seen.setdefault(folded(name), name)
         if other is not name:
             raise InputError(f"two columns differ in case only: {other!r} and {name!r}", column=name, hint="Rename one")

@@ -81,7 +81,7 @@ def delete(database: Path, patients: Sequence[str], *, compact: bool) -> ForgetR
         with transaction(connection):
             snapshot, next_id = counters(connection)
             counts = {}
-            for table in ("embeddings", "aggregates", "samples", "attributes", "patients"):
+            for table in ("embeddings", "aggregates", "samples", "attributes", "predictions", "patients"):
                 gone = first(connection, f"DELETE FROM {table} WHERE patient IN (SELECT patient FROM asked)")  # noqa: S608
                 counts[table] = int(gone[0]) if gone else 0
             connection.execute("DELETE FROM ingests")

@@ -73,7 +73,16 @@ def _format_1(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-MIGRATIONS: Mapping[int, Migration] = {1: _format_1}
+def _format_2(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the table of predicted columns, which stands beside `attributes`."""
+    connection.execute(
+        "CREATE TABLE predictions (patient VARCHAR NOT NULL, field VARCHAR NOT NULL, value VARCHAR, likeliest VARCHAR,"
+        " probability DOUBLE, alternatives VARCHAR NOT NULL, low DOUBLE, high DOUBLE, error DOUBLE NOT NULL,"
+        " method VARCHAR NOT NULL, source VARCHAR NOT NULL, created VARCHAR NOT NULL, snapshot BIGINT NOT NULL)"
+    )
+
+
+MIGRATIONS: Mapping[int, Migration] = {1: _format_1, 2: _format_2}
 """What leads to each format from the one before it."""
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import DamagedError, NotFoundError, UsageError
-from molsig.index import attributes, filters
+from molsig.index import attributes, filters, predictions
 from molsig.index.arrays import integers_to_arrow, vectors_from_arrow
 from molsig.index.connection import connect_to, first, reading, spill_of, writing
 from molsig.index.faults import reached
@@ -324,6 +324,11 @@ class Store:
         with self.reading() as connection:
             return attributes.columns(connection)
 
+    def predictions(self, field: str | None = None) -> pa.Table:
+        """Return the predictions that were written, of one column or all; see `molsig.index.predictions.COLUMNS`."""
+        with self.reading() as connection:
+            return predictions.read(connection, field)
+
     def encoders(self) -> list[EncoderRow]:
         """Return the encoders, by space."""
         with self.reading() as connection:
@@ -361,6 +366,7 @@ class Store:
             spaces = spaces_of(connection, self.index_dir)
             encoders = encoders_of(connection)
             columns = attributes.columns(connection)
+            predicted = predictions.told(connection)
             counts = first(
                 connection,
                 "SELECT (SELECT count(*) FROM patients), (SELECT count(*) FROM samples),"
@@ -392,6 +398,7 @@ class Store:
                 for space in spaces
             ],
             "columns": columns,
+            "predictions": predicted,
             "encoders": [{"space": e.space, "modality": e.modality, "name": e.name} for e in encoders],
             "indexes": [space.generation.summary() for space in spaces if space.generation is not None],
             "bytes": sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file()),

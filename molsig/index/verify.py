@@ -127,6 +127,8 @@ _ROW_PROBLEMS = {
     "patients stored twice": "SELECT 1 FROM patients GROUP BY patient HAVING count(*) > 1",
     "patient columns without their patient": "SELECT 1 FROM attributes a ANTI JOIN patients p ON p.patient = a.patient",
     "patients with several rows of columns": "SELECT 1 FROM attributes GROUP BY patient HAVING count(*) > 1",
+    "predictions without their patient": "SELECT 1 FROM predictions a ANTI JOIN patients p ON p.patient = a.patient",
+    "predictions of a column stored twice": "SELECT 1 FROM predictions GROUP BY patient, field HAVING count(*) > 1",
     "aggregates without their patient": "SELECT 1 FROM aggregates a ANTI JOIN patients p ON p.patient = a.patient",
     "patients with several aggregates": "SELECT 1 FROM aggregates GROUP BY patient HAVING count(*) > 1",
     "spaces stored twice": "SELECT 1 FROM spaces GROUP BY space HAVING count(*) > 1",

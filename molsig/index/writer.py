@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from molsig.errors import UsageError
-from molsig.index import aggregates, attributes, building, forget, generations
+from molsig.index import aggregates, attributes, building, forget, generations, predictions
 from molsig.index.batches import check_space, lay_out
 from molsig.index.commit import commit
 from molsig.index.connection import first, transaction, write_log, writing
@@ -83,6 +83,33 @@ class Writer:
                 count_commit(connection)
             reached("attributes.before")
         return change
+
+    def put_predictions(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store predictions beside the patient columns, in the place of earlier ones; recorded values stay as they are.
+
+        Parameters
+        ----------
+        rows
+            Dictionaries of `molsig.index.predictions.COLUMNS`.
+
+        Raises
+        ------
+        NotFoundError
+            A patient is not stored; nothing is written.
+        UsageError
+            There is no such patient column.
+        """
+        with writing(self.store.database) as connection, transaction(connection):
+            predictions.put(connection, rows, count_commit(connection))
+            reached("predictions.before")
+
+    def drop_predictions(self, field: str) -> int:
+        """Delete the predictions of a column and return how many there were."""
+        with writing(self.store.database) as connection, transaction(connection):
+            gone = predictions.drop(connection, field)
+            if gone:
+                count_commit(connection)
+        return gone
 
     def put_encoder(
         self, space: str, modality: str, name: str, card: Mapping[str, Any], files_sha256: Mapping[str, str]

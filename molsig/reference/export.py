@@ -8,9 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from molsig.errors import MissingExtraError, NotFoundError, UsageError
+from molsig.index.attributes import PREDICTED
 from molsig.types import DIM
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from molsig.index.store import Store
@@ -32,7 +34,10 @@ def export(store: Store, output: Path, *, space: str, where: str | None) -> dict
     if rows.num_rows == 0:
         raise NotFoundError(f"space {name} has no vector" + ("" if where is None else f" that meets {where!r}"))
     attributes = store.attributes(sorted(set(rows["patient"].to_pylist())))
-    table = rows.join(attributes, "patient", right_suffix="_of_patient").sort_by("id")
+    table = rows.join(attributes, "patient", right_suffix="_of_patient")
+    for predicted in _predicted(store.predictions()):
+        table = table.join(predicted, "patient")
+    table = table.sort_by("id")
     _, vectors = store.vectors(name, table["id"].to_numpy())
     _write(table, vectors, output)
     return {"space": name, "rows": table.num_rows, "file": str(output)}
@@ -45,6 +50,18 @@ def _resolve(store: Store, space: str) -> str:
             return one.space
     have = ", ".join(one.space for one in spaces) or "none"
     raise UsageError(f"--space {space}: there is no such space or modality (there are: {have})")
+
+
+def _predicted(stored: pa.Table) -> Iterator[pa.Table]:
+    """The predictions of each column, by patient, under names that no recorded column can have."""
+    for field in pc.unique(stored["field"]).to_pylist():
+        some = stored.filter(pc.equal(stored["field"], field)).drop_columns(["field"])
+        yield some.rename_columns(
+            [
+                name if name == "patient" else f"{PREDICTED}{field}" + ("" if name == "value" else f":{name}")
+                for name in some.column_names
+            ]
+        )
 
 
 def _write(table: pa.Table, vectors: Any, output: Path) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from molsig.encoders.choice import ModelChoice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.index.verify import Check
     from molsig.ingest.cohort import Cohort
+    from molsig.reference.annotation_report import AnnotationReport
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
     from molsig.reference.marking import MarkerReport
@@ -812,6 +814,92 @@ class Reference:
         return find_metastatic(
             self._store, _cohort(cohort, files), label, modality=modality, seed=seed, progress=progress
         )
+
+    def annotate(
+        self,
+        field: str,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        method: str | None = None,
+        cuts: Iterable[float] = (),
+        modality: str | Iterable[str] | None = None,
+        patients: str | Sequence[str] = (),
+        recorded: bool = False,
+        group: str | None = None,
+        error: float = 0.1,
+        seed: int = 0,
+        device: str = "auto",
+        write: bool = False,
+        progress: Progress = silent,
+        **files: Any,
+    ) -> AnnotationReport:
+        """Predict a patient column for those who have no value in it, and measure how well such predictions do.
+
+        Every method is measured on the patients who have a value, whole groups held out and at random, beside the
+        commonest value and the commonest of the patient's cancer type; the same folds calibrate it.
+
+        Parameters
+        ----------
+        field
+            Column of labels or numbers.
+        cohort, files
+            One matrix of measurements, as in `ingest`; without it the stored vectors are used.
+        method
+            ``neighbours`` (stored vectors only, the default without a file), ``forest`` (the default with one),
+            ``network``, or ``auto``: all that can be, of which that with the least loss on held-out groups predicts.
+        cuts
+            Predict intervals of a number instead: where they end, as in `molsig.retrieval.intervals.AGE_CUTS`.
+        modality
+            Which stored vectors, or which of several files.
+        patients
+            Predict for these alone.
+        recorded
+            Also say what is predicted of patients who have a value, by models that have not seen them.
+        group
+            Column whose values are held out whole; ``site`` by default, if it is stored.
+        error
+            Share of sets and intervals that may miss the value. A set with more than one label: it cannot be told.
+        write
+            Store the predictions beside the recorded values (`predictions`); these never change.
+
+        Raises
+        ------
+        UsageError
+            No such column or method, or a column of dates.
+        InputError
+            Too few patients have a value.
+        NotFoundError
+            A patient is not known.
+        """
+        from molsig.reference.annotating import annotate
+        from molsig.reference.annotation_data import AnnotationOptions
+
+        how = AnnotationOptions(
+            field=field,
+            method=method,
+            cuts=tuple(cuts),
+            modalities=_names(modality),
+            patients=_names(patients) or (),
+            recorded=recorded,
+            group=group,
+            error=error,
+            seed=seed,
+            device=device,
+            write=write,
+        )
+        return annotate(self._store, _cohort(cohort, files), how, progress)
+
+    def predictions(self, field: str | None = None) -> pa.Table:
+        """Predictions that `annotate` has stored, of one column or all: `molsig.index.predictions.COLUMNS`."""
+        return self._store.predictions(field)
+
+    def drop_predictions(self, field: str) -> int:
+        """Delete the stored predictions of a column; how many there were. Recorded values are not touched."""
+        from molsig.reference.annotating import column_name
+
+        field = column_name(self._store.columns(), field)
+        with self._store.writer("annotate") as writer:
+            return writer.drop_predictions(field)
 
     def info(self) -> dict[str, Any]:
         """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""

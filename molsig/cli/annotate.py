@@ -1,0 +1,206 @@
+"""`molsig annotate`: predict a patient column for those who have no value in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from molsig.cli import options
+from molsig.cli.output import note, print_json, print_table, save_as
+from molsig.cli.progress import progress_bar
+from molsig.errors import UsageError
+
+if TYPE_CHECKING:
+    from molsig.reference.annotation_report import AnnotationReport, Validation
+
+ENDINGS = (".json", ".csv", ".parquet")
+
+
+def annotate(
+    reference: options.Reference,
+    field: Annotated[str, typer.Option("--field", help="Patient column to predict, e.g. sex, age, tissue.")],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            help="neighbours (stored vectors; the default without a file), forest (the default with one), network "
+            "(minutes), or auto: measure all, take the best.",
+        ),
+    ] = None,
+    intervals: Annotated[
+        int | None, typer.Option("--intervals", help="Age in 2, 3 or 4 intervals instead of in years.")
+    ] = None,
+    cuts: Annotated[
+        str | None, typer.Option("--cuts", help="Intervals of any number: where they end, e.g. 45,70.")
+    ] = None,
+    rna: options.Rna = None,
+    rna_scale: options.RnaScale = "auto",
+    rna_orientation: options.RnaOrientation = "auto",
+    mirna: options.Mirna = None,
+    matrix: options.Matrix = None,
+    matrix_scale: options.MatrixScale = None,
+    genes: options.Genes = None,
+    samples: options.SampleTable = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option("--modality", help="Only these stored vectors, or which of several files. Repeatable."),
+    ] = None,
+    patient: Annotated[
+        list[str] | None, typer.Option("--patient", "-p", help="Predict for this patient only. Repeatable.")
+    ] = None,
+    recorded: Annotated[
+        bool,
+        typer.Option("--recorded", help="Also for patients with a record, by models that have not seen them."),
+    ] = False,
+    group: Annotated[
+        str | None, typer.Option("--group", help="Column whose values are held out whole; `site` if it is stored.")
+    ] = None,
+    error: Annotated[
+        float, typer.Option("--error", min=0.001, max=0.5, help="Share of sets that may miss the right value.")
+    ] = 0.1,
+    top: Annotated[int, typer.Option("--top", min=0, help="Predictions that the table shows.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of folds, network and forest.")] = 0,
+    device: options.Device = "auto",
+    write: Annotated[
+        bool, typer.Option("--write", help="Store the predictions beside the recorded values, which stay as they are.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Delete the stored predictions of the column instead.")] = False,
+    json: options.Json = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write all predictions: .csv, .parquet or .json.")
+    ] = None,
+) -> None:
+    """Predict missing values of a patient column, with calibrated probabilities, and say how well that works.
+
+    Prints how often each method is right about patients it has not seen, at hospitals it has not seen and at random,
+    beside what the commonest value and the cancer type alone would give. Where the value cannot be told at the error
+    rate, it says so. Recorded values are never changed.
+    """
+    from molsig.reference import Reference
+
+    if drop:
+        gone = Reference.open(reference).drop_predictions(field)
+        if json:
+            print_json({"field": field, "dropped": gone})
+        else:
+            print(f"Deleted {gone:,} predictions of {field}; what is recorded was not touched.")
+        return
+    if output is not None:
+        _check_target(output)
+    cohort = options.cohort_of(
+        cohort=None,
+        rna=rna,
+        rna_scale=rna_scale,
+        rna_orientation=rna_orientation,
+        mirna=mirna,
+        matrix=matrix,
+        matrix_scale=matrix_scale,
+        genes=genes,
+        samples=samples,
+    )
+    with progress_bar() as progress:
+        found = Reference.open(reference).annotate(
+            field,
+            cohort,
+            method=method,
+            cuts=_cuts(intervals, cuts),
+            modality=modality,
+            patients=patient or (),
+            recorded=recorded,
+            group=group,
+            error=error,
+            seed=seed,
+            device=device,
+            write=write,
+            progress=progress,
+        )
+    for line in found.notes:
+        note(f"  note: {line}")
+    if output is not None:
+        save_as(output, found.to_dict, str, [found.rows()], COLUMNS)
+        note(f"Wrote {len(found.predictions):,} predictions to {output}.")
+    if write:
+        note(f"Stored {found.written:,} predictions of {found.field} beside what is recorded.")
+    if json:
+        print_json(found.to_dict())
+    else:
+        _print(found, top)
+
+
+COLUMNS = ("patient", "value", "likeliest", "probability", "alternatives", "low", "high", "recorded", "field", "method")
+"""Of a table without a prediction."""
+
+
+def _check_target(path: Path) -> None:
+    if path.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--output {path}: give a name ending in {', '.join(ENDINGS)}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+
+
+def _cuts(intervals: int | None, cuts: str | None) -> tuple[float, ...]:
+    from molsig.retrieval.intervals import AGE_CUTS
+
+    if intervals is not None and cuts is not None:
+        raise UsageError("--intervals and --cuts both say where to cut: give one of them")
+    if intervals is not None:
+        if intervals not in AGE_CUTS:
+            raise UsageError(f"--intervals {intervals}: ages are cut into 2, 3 or 4; other cuts: --cuts 45,70")
+        return AGE_CUTS[intervals]
+    try:
+        return tuple(float(one) for one in cuts.split(",")) if cuts is not None else ()
+    except ValueError:
+        raise UsageError(f"--cuts {cuts}: give ascending numbers parted by commas, e.g. 45,70") from None
+
+
+def _print(found: AnnotationReport, top: int) -> None:
+    for scheme in dict.fromkeys(one.scheme for one in found.validation):
+        held = f"whole {found.source['groups']}s held out" if scheme == "groups_held_out" else "random folds"
+        rows = [_row(one) for one in found.validation if one.scheme == scheme]
+        print_table(f"{found.field} told of {found.source['learned_from']:,} patients with a record, {held}", rows)
+    if not found.predictions:
+        return
+    shown = found.predictions[:top]
+    people = len(found.predictions)
+    said = f", {found.told:,} told, {people - found.told:,} cannot be told" if found.classes else ""
+    print_table(
+        f"{found.field} predicted by {found.method} for {people:,} patients{said} (error {found.error:g})",
+        [
+            {
+                "patient": one.patient,
+                "predicted": f"{one.value:.1f}" if isinstance(one.value, float) else one.value or "cannot tell",
+                "probability": None if one.probability is None else f"{one.probability:.2f}",
+                "set": " or ".join(one.alternatives) if one.value is None else None,
+                "interval": None if one.low is None or one.high is None else f"{one.low:.1f} to {one.high:.1f}",
+                "recorded": one.recorded,
+            }
+            for one in shown
+        ],
+    )
+    if people > top:
+        print(f"  and {people - top:,} more: --output FILE or --json has all")
+
+
+def _row(one: Validation) -> dict[str, object]:
+    from molsig.retrieval.annotation_scores import LabelScores
+
+    scores = one.scores
+    if not isinstance(scores, LabelScores):
+        return {
+            "method": one.method.replace("commonest", "mean of all"),
+            "mean error": f"{scores.error:.2f}",
+            "correlation": None if scores.correlation is None else f"{scores.correlation:.3f}",
+            "intervals hold": None if scores.covered is None else f"{scores.covered:.3f}",
+            "width": None if scores.width is None else f"{scores.width:.1f}",
+        }
+    return {
+        "method": one.method,
+        "accuracy": f"{scores.accuracy:.3f}",
+        "balanced": f"{scores.balanced:.3f}",
+        "told": None if scores.told is None else f"{scores.told:.1%}",
+        "of these right": None if scores.told_right is None else f"{scores.told_right:.3f}",
+        "sets hold": None if scores.covered is None else f"{scores.covered:.3f}",
+        "calibration error": None if scores.calibration_error is None else f"{scores.calibration_error:.3f}",
+    }
