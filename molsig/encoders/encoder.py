@@ -433,7 +433,7 @@ def _of_kind(contents: disk.Contents, device: str, choice: ModelChoice) -> Encod
 
         return MetricEncoder(contents, device)
     if "lattice" in contents.card.architecture:
-        from molsig.encoders.deep_map import DeepMap
+        from molsig.encoders.map_encoder import DeepMap
 
         return DeepMap(contents, device)
     from molsig.encoders.expression import ExpressionEncoder

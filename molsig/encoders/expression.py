@@ -205,7 +205,8 @@ def fit_expression(
     )
     groups = None if validation_groups is None else [validation_groups[row] for row in rows]
     if network in {"map", "map-paper"}:
-        from molsig.encoders.deep_map import MEASURED, PAPER, DeepMap, fit_deep_map
+        from molsig.encoders.deep_map import MEASURED, PAPER, fit_deep_map
+        from molsig.encoders.map_encoder import DeepMap
 
         recipe = PAPER if network == "map-paper" else MEASURED
         return DeepMap(fit_deep_map(job, len(encoded), recipe, seed, epochs, device, groups, progress), device)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from molsig.encoders.choice import ModelChoice
-from molsig.encoders.deep_map import PAPER, DeepMap, choose_lattice
+from molsig.encoders.deep_map import PAPER, choose_lattice
 from molsig.encoders.encoder import fit_encoder, load_encoder
+from molsig.encoders.map_encoder import DeepMap
 from molsig.encoders.som import SomSettings
 from molsig.types import silent
 
