@@ -179,11 +179,18 @@ def activations(
             for name in names
             if ((nodes == node) & (of == name)).any()
         }
-        looked_at.append(_crowded(told, int(node) // columns, int(node) % columns, by_class))
+        looked_at.append(crowded_node(told, int(node) // columns, int(node) % columns, by_class))
     return told, tuple(looked_at)
 
 
-def _crowded(told: Activations, row: int, column: int, by_class: dict[str, NDArray[np.float64]]) -> CrowdedNode:
+def crowded_node(told: Activations, row: int, column: int, by_class: dict[str, NDArray[np.float64]]) -> CrowdedNode:
+    """What the classes at a node share.
+
+    Parameters
+    ----------
+    by_class
+        Contributions of the samples of each class that are there, (samples, features).
+    """
     here = np.stack([some.mean(axis=0) for some in by_class.values()])
     usual = told.average[[told.classes.index(name) for name in by_class]]
     high_here, high_usually = _first(here), _first(usual)
