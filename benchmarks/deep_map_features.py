@@ -18,6 +18,8 @@ import numpy as np
 
 from benchmarks.deep_map import fitted
 from benchmarks.deep_map_cohort import Cohort
+from molsig.encoders.encoder import load_encoder
+from molsig.encoders.map_encoder import DeepMap
 from molsig.retrieval.activation import activations
 from molsig.retrieval.landing import NodeLabels
 
@@ -52,6 +54,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder that holds tcga/")
     parser.add_argument("--output", type=Path, required=True, help="JSON of the results")
+    parser.add_argument(
+        "--map", type=Path, help="folder of a map of this cohort that `molsig map` kept; else one is fitted"
+    )
     parser.add_argument("--epochs", type=int, help="most epochs of each stage; by default what the recipe says")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--table", action="store_true", help="print what was measured instead of measuring")
@@ -62,20 +67,26 @@ def main() -> None:
     if options.data is None or not (options.data / "tcga").is_dir():
         print(f"skipped: the real cohorts are not at {options.data}")
         return
-    options.output.write_text(json.dumps(measure(Cohort(options.data), options.seed, options.epochs), indent=1))
+    cohort = Cohort(options.data)
+    if options.map is None:
+        encoder, _ = fitted(cohort.matrix, "map", options.seed, options.epochs)
+    else:
+        kept = load_encoder(options.map)
+        assert isinstance(kept, DeepMap)
+        encoder = kept
+    options.output.write_text(json.dumps(measure(cohort, encoder, options.seed), indent=1))
 
 
-def measure(cohort: Cohort, seed: int, epochs: int | None) -> dict[str, Any]:
-    """Fit, explain, look for what is known."""
+def measure(cohort: Cohort, encoder: DeepMap, seed: int) -> dict[str, Any]:
+    """Explain, and look for what is known."""
     matrix, classes = cohort.matrix, cohort.truth["both"].tolist()
-    encoder, seconds = fitted(matrix, "map", seed, epochs)
     nodes = encoder.place(encoder.encode(matrix).vectors)[0]
     living = NodeLabels.of(nodes, classes, len(encoder.nodes))
     crowded = living.crowded()
     told, looked_at = activations(encoder, matrix, classes, nodes, crowded[:8].tolist(), seed=seed)
     values = matrix.values[:, [matrix.features.index(name) for name in encoder.features]]
     return {
-        "seconds": round(seconds, 1),
+        "map": encoder.space,
         "lattice": list(encoder.lattice),
         "crowded nodes": len(crowded),
         "markers": {

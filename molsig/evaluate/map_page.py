@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TOP = 8
 """Features that are listed of a class or a node."""
+LISTED = 13
+"""Letters of a head from which on its column is a list."""
 
 _STYLE = """
 .maps{display:grid;grid-template-columns:repeat(2,minmax(0,430px)) 17rem;gap:1.1rem 1.4rem;align-items:start}
@@ -34,7 +36,7 @@ border-radius:3px;padding:.1rem .5rem;font:13px system-ui,sans-serif;cursor:poin
 margin-right:.35rem}.cell{stroke:#eef1f5;stroke-width:.6}.cell.on{stroke:#111;stroke-width:2.4}
 .cell.kept{stroke:#111;stroke-width:1.2}svg.dim .cell:not(.kept){fill-opacity:.16}svg.dim g{opacity:.35}
 svg text.name{font-size:11px;font-weight:600;paint-order:stroke;stroke:#fff;stroke-width:3px;fill:#1c2430}
-td.features{white-space:normal;text-align:left;min-width:16rem}.up{color:#b34700}.down{color:#005f99}
+td.features{white-space:normal;text-align:left;min-width:16rem}th.features{text-align:left}.up{color:#b34700}.down{color:#005f99}
 tr[data-go]{cursor:pointer}tr[data-go]:hover td{background:#f3f6fa}body{max-width:78rem}
 @media(max-width:70rem){.maps{grid-template-columns:1fr}#node{grid-column:1;grid-row:auto;position:static}}
 """
@@ -77,7 +79,7 @@ document.querySelectorAll('tr[data-go]').forEach(r=>r.addEventListener('click',(
 _CAPTIONS = {
     "neoplastic": "Neoplastic samples",
     "normal": "Non-neoplastic samples",
-    "labels": "{label} of the majority; squares neoplastic, circles not",
+    "labels": "{label}; squares neoplastic, circles not",
     "ridges": "U-matrix: dark ridges part what differs",
 }
 
@@ -150,9 +152,8 @@ def _data(report: MapReport, colours: Mapping[str, str], members: bool) -> dict[
 
 
 def _table(head: list[str], body: list[str]) -> str:
-    return (
-        f"<div class='wide'><table><tr>{''.join(f'<th>{one}</th>' for one in head)}</tr>{''.join(body)}</table></div>"
-    )
+    cells = "".join(f"<th{' class=features' if len(one) > LISTED else ''}>{one}</th>" for one in head)
+    return f"<div class='wide'><table><tr>{cells}</tr>{''.join(body)}</table></div>"
 
 
 def _landings(report: MapReport) -> str:
@@ -183,7 +184,7 @@ def _crowded(report: MapReport) -> str:
         f"<td class='features'>{_trends(one.shared)}</td><td class='features'>{_trends(one.average_only)}</td></tr>"
         for one in report.crowded
     ]
-    head = ["node", "classes (samples)", "shared there", "shared on average, not there"]
+    head = ["node", "classes (samples)", "shared by all there", "shared on average, not there"]
     return (
         "<h2>Nodes where three or more classes meet</h2><p>Inputs that make up the first 75 % of the latent code of "
         f"every class there, the {TOP} largest; an arrow where the samples of the node lie above, or below, the "
@@ -214,7 +215,7 @@ def _beside(report: MapReport) -> str:
             + "</tr>"
         )
     return "<h2>Tumour beside normal</h2><p>Inputs among the ten that the latent code rests on most.</p>" + _table(
-        ["", "of both", "of the tumours only", "of the normals only"], body
+        ["", "of both of them", "of the tumours only", "of the normals only"], body
     )
 
 
@@ -233,5 +234,5 @@ def _classes(report: MapReport) -> str:
     return (
         "<h2>What the latent code of each class rests on</h2><p>Activation gradients, averaged over the samples of a "
         "class; arrows: above or below the mean of all samples.</p>"
-        + _table(["class", "samples", "first inputs"], body)
+        + _table(["class", "samples", "its first inputs"], body)
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SIDE = 430.0
 """Width of a picture in pixels."""
+STAR = 9.0
 WARM, COLD, GREY = (213, 94, 0), (0, 114, 178), (45, 52, 62)
 NAMED = 4
 """Nodes of a label from which on its name is written on the map."""
@@ -173,7 +174,7 @@ def _stars(landings: Sequence[Landing], step: float) -> list[str]:
     """The samples of a query: a star each, hollow where no node fits."""
     drawn = []
     for one in landings:
-        x, y, r = (one.column + 0.5) * step, (one.row + 0.5) * step, 0.62 * step
+        x, y, r = (one.column + 0.5) * step, (one.row + 0.5) * step, min(0.62 * step, STAR)
         points = " ".join(
             f"{x + (r if k % 2 == 0 else 0.42 * r) * math.sin(math.pi * k / 5):.1f},"
             f"{y - (r if k % 2 == 0 else 0.42 * r) * math.cos(math.pi * k / 5):.1f}"

@@ -156,9 +156,10 @@ def draw_map(
     else:
         vectors = _stored(store, modality)
         told = f"stored vectors of {vectors.report.file}"
-        matrix = None if isinstance(base, DeepMap) else vectors
+        matrix = None if isinstance(base, DeepMap) and not refit else vectors
     if isinstance(base, DeepMap) and not refit:
         encoder, fitted = base, False
+        notes.append(f"the encoder in use for {modality} is a map, and is drawn; --refit fits one of its own")
         found = base.encode(matrix, allow_missing=True, progress=progress).vectors if matrix else vectors.values
         samples = (matrix or vectors).samples
     else:
@@ -234,7 +235,7 @@ def _rows(matrix: FeatureMatrix, rows: Sequence[int]) -> FeatureMatrix:
 
 
 def _stored(store: Store, modality: str) -> FeatureMatrix:
-    """Stored vectors of a modality as a matrix, one row a sample: the mean where a sample has several."""
+    """Stored vectors of a modality as a matrix, one row a sample."""
     from molsig.types import SampleId
 
     space = next((one.space for one in store.spaces() if one.active and one.modality == modality), None)
@@ -243,22 +244,19 @@ def _stored(store: Store, modality: str) -> FeatureMatrix:
         raise UsageError(f"--modality {modality}: the reference has no vectors of it; it has {have}")
     rows = store.rows(space)
     _, vectors = store.vectors(space, rows["id"].to_numpy())
-    names, first, owner = np.unique(rows["sample"].to_pylist(), return_index=True, return_inverse=True)
-    total = np.zeros((len(names), vectors.shape[1]))
+    whose = zip(rows["sample"].to_pylist(), rows["patient"].to_pylist(), rows["kind"].to_pylist(), strict=True)
+    return _of_vectors(modality, [SampleId(*one) for one in whose], vectors, space)
+
+
+def _of_vectors(modality: str, samples: Sequence[SampleId], vectors: NDArray[np.float32], told: str) -> FeatureMatrix:
+    """Vectors as a matrix, one row a sample: their mean, where a sample has several."""
+    _, first, owner = np.unique([one.sample for one in samples], return_index=True, return_inverse=True)
+    total = np.zeros((len(first), vectors.shape[1]))
     np.add.at(total, owner, vectors)
-    patients, kinds = rows["patient"].to_pylist(), rows["kind"].to_pylist()
-    samples = tuple(
-        SampleId(name, patients[row], kinds[row]) for name, row in zip(names.tolist(), first.tolist(), strict=True)
-    )
-    return _of_vectors(modality, samples, total / np.bincount(owner)[:, None], space)
-
-
-def _of_vectors(
-    modality: str, samples: tuple[SampleId, ...], vectors: NDArray[np.floating], told: str
-) -> FeatureMatrix:
-    features = tuple(f"unit {i}" for i in range(vectors.shape[1]))
-    report = ContractReport(told, modality, len(samples), len(samples), len({one.patient for one in samples}))
-    return FeatureMatrix(modality, samples, features, vectors.astype(np.float32), "raw", report)
+    values = (total / np.bincount(owner)[:, None]).astype(np.float32)
+    single = tuple(samples[row] for row in first.tolist())
+    report = ContractReport(told, modality, len(samples), len(single), len({one.patient for one in single}))
+    return FeatureMatrix(modality, single, tuple(f"unit {i}" for i in range(vectors.shape[1])), values, "raw", report)
 
 
 def _labels(store: Store, samples: Sequence[SampleId], label: str) -> tuple[str | None, ...]:

@@ -50,6 +50,8 @@ def test_places_in_numpy_are_those_of_the_network(fitted: DeepMap, expression: F
     np.testing.assert_allclose(distances, far.amin(dim=1), atol=1e-3)
     agree = nodes == far.argmin(dim=1).numpy()
     assert agree.mean() > 0.98, "but for ties within rounding"
+    few = fitted.encode(expression, rows=range(9)).vectors
+    np.testing.assert_allclose(few, encoded.vectors[:9], atol=1e-4)
 
 
 def test_the_card_tells_the_stages_and_the_folder_keeps_the_map(
