@@ -86,7 +86,7 @@ class Recipe:
 
 
 MEASURED = Recipe(epochs=80, som=SomSettings(epochs=150), joint_epochs=30)
-"""What 9,000 samples are trained with in a few minutes; more was no better on held-back patients, see docs/map.md."""
+"""What 9,000 samples are trained with in a few minutes of one core; see docs/map.md for what it reaches."""
 PAPER = Recipe(epochs=3500, som=SomSettings(epochs=1500), joint_epochs=1250, patience=1000)
 """As many epochs as in the paper."""
 
