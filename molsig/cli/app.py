@@ -9,6 +9,7 @@ import typer
 
 from molsig import __version__
 from molsig.cli import annotate, bench, compose, demo, evaluate, ingest, learn, manage, markers, query
+from molsig.cli import map as map_verb
 from molsig.cli import type as typing_verb
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ app.command("query")(query.query)
 app.command("type")(typing_verb.type_samples)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)
+app.command("map")(map_verb.draw_map)
 app.command("markers")(markers.markers)
 app.command("annotate")(annotate.annotate)
 app.command("info")(manage.info)

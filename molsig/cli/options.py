@@ -73,8 +73,8 @@ Network = Annotated[
     list[str] | None,
     typer.Option(
         "--network",
-        help="Network of a matrix: MODALITY=vae (default), autoencoder; whitened, contrastive or siamese learn from "
-        "types (--label). Repeatable.",
+        help="Network of a matrix: MODALITY=vae (default), autoencoder or map (Deep Neural Map); whitened, contrastive "
+        "or siamese learn from types (--label). Repeatable.",
     ),
 ]
 AllFeatures = Annotated[

@@ -29,8 +29,9 @@ class ModelChoice:
     Attributes
     ----------
     networks
-        Network by modality of a matrix: ``vae`` (the default), ``autoencoder``, that of the Deep Neural Map, or one
-        that learns from the types of the tumours: ``whitened``, ``contrastive``, ``siamese``.
+        Network by modality of a matrix: ``vae`` (the default), ``autoencoder``, ``map``, the Deep Neural Map, which is
+        that autoencoder with a self-organising map (``map-paper``: for as many epochs as in the paper), or one that
+        learns from the types of the tumours: ``whitened``, ``contrastive``, ``siamese``.
     all_features
         Encode features of a matrix that whole groups of samples lack, too.
     text_model

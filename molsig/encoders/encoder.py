@@ -432,6 +432,10 @@ def _of_kind(contents: disk.Contents, device: str, choice: ModelChoice) -> Encod
         from molsig.encoders.metric import MetricEncoder
 
         return MetricEncoder(contents, device)
+    if "lattice" in contents.card.architecture:
+        from molsig.encoders.map_encoder import DeepMap
+
+        return DeepMap(contents, device)
     from molsig.encoders.expression import ExpressionEncoder
 
     return ExpressionEncoder(contents, device)

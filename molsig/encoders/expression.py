@@ -1,6 +1,6 @@
 """The encoder of measured matrices around its network: choose features, align, standardise, embed.
 
-The network is that of `expression_vae`, or that of `mirna_autoencoder` where it is asked for.
+The network is that of `expression_vae`, or that of `mirna_autoencoder` or `deep_map` where it is asked for.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ MOST_EPOCHS, FEWEST_EPOCHS = 60, 20
 FINE_TUNE_SHARE = 0.25
 """Epochs of fine-tuning for each of pre-training."""
 
-Network = Literal["vae", "autoencoder"]
-NETWORKS: tuple[Network, ...] = ("vae", "autoencoder")
+Network = Literal["vae", "autoencoder", "map", "map-paper"]
+NETWORKS: tuple[Network, ...] = ("vae", "autoencoder", "map", "map-paper")
+_NAMES: dict[Network, str] = {"vae": "vae", "autoencoder": "ae", "map": "map", "map-paper": "map"}
 
 
 class ExpressionEncoder(NetworkEncoder):
@@ -169,7 +170,7 @@ def fit_expression(
         raise UsageError(f"validation_groups has {len(validation_groups)} labels for {len(matrix.samples)} samples")
     from molsig.encoders.fitting import Job
 
-    plain = network == "autoencoder"
+    plain = network != "vae"
     uses = choose_features(matrix, faint=plain, absent=all_features)
     encoded = [name for name, use in uses.items() if use == ENCODED]
     columns = positions(matrix.features, encoded)
@@ -186,7 +187,7 @@ def fit_expression(
     method = alignment or choose_alignment(matrix.scale, len(encoded))
     around = prepare(values, method, together=plain)
     job = Job(
-        name=f"{matrix.modality}-{'ae' if plain else 'vae'}",
+        name=f"{matrix.modality}-{_NAMES[network]}",
         version=VERSION,
         modality=matrix.modality,
         scale=matrix.scale,
@@ -203,6 +204,12 @@ def fit_expression(
         },
     )
     groups = None if validation_groups is None else [validation_groups[row] for row in rows]
+    if network in {"map", "map-paper"}:
+        from molsig.encoders.deep_map import MEASURED, PAPER, fit_deep_map
+        from molsig.encoders.map_encoder import DeepMap
+
+        recipe = PAPER if network == "map-paper" else MEASURED
+        return DeepMap(fit_deep_map(job, len(encoded), recipe, seed, epochs, device, groups, progress), device)
     train = _fit_autoencoder if plain else _fit_vae
     return ExpressionEncoder(train(job, len(encoded), seed, epochs, device, groups, progress), device)
 
@@ -276,32 +283,15 @@ def _fit_autoencoder(
     groups: Sequence[str] | None,
     progress: Progress,
 ) -> Contents:
-    from molsig.encoders import mirna_autoencoder as model
     from molsig.encoders.fitting import fit
-    from molsig.encoders.latent_size import choose_latent
-    from molsig.encoders.training import Settings
+    from molsig.encoders.mirna_autoencoder import MirnaAutoencoder, choose_size, settings_of
 
-    settings = Settings(
-        epochs=epochs or model.EPOCHS,
-        batch_size=model.BATCH,
-        learning_rate=model.LEARNING_RATE,
-        weight_decay=model.PENALTY,
-        decoupled_decay=False,
-    )
-    sizes = [size for size in model.LATENT_SIZES if size <= n_features] or [n_features]
-    latent, errors = choose_latent(
-        lambda size: model.MirnaAutoencoder(n_features, size),
-        sizes,
-        job,
-        settings,
-        epochs=min(settings.epochs, model.TRIAL_EPOCHS),
-        seed=seed,
-        device=device,
-        validation_groups=groups,
-        progress=progress,
+    settings = settings_of(epochs)
+    latent, errors = choose_size(
+        n_features, job, settings, seed=seed, device=device, validation_groups=groups, progress=progress
     )
     return fit(
-        lambda: model.MirnaAutoencoder(n_features, latent),
+        lambda: MirnaAutoencoder(n_features, latent),
         replace(job, architecture={"latent": latent}, notes={"error_by_latent_size": errors}),
         settings,
         seed=seed,

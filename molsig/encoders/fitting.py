@@ -87,12 +87,30 @@ def fit(
     model = seeded(build, seed).to(place)
     rows, held_back = split_groups(job.samples, validation_groups, settings.validation_share, seed)
     history = train(model, batches, rows, held_back, settings, seed=seed, progress=progress, name=job.name)
+    return described_network(
+        model, batches, rows, held_back, job, settings.to_dict(), history.to_dict(), seed=seed, device=place
+    )
+
+
+def described_network(
+    model: Any,
+    batches: Callable[[NDArray[np.int64]], torch.Tensor],
+    rows: NDArray[np.int64],
+    held_back: NDArray[np.int64],
+    job: Job,
+    settings: Mapping[str, Any],
+    history: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+) -> disk.Contents:
+    """A trained network as what an encoder is made of: its unit of length, how much it keeps, its card."""
     means = _means(model, batches, len(job.samples))
     tensors = {f"net.{key}": value.cpu().numpy().copy() for key, value in model.state_dict().items()} | job.around
     tensors["output.scale"] = np.array([1 / np.sqrt(np.square(means).sum(axis=1).mean())], dtype=np.float32)
     quality = _usage(means) | _explained(model, batches, rows, held_back)
-    training = {"held_back_samples": len(held_back), **quality, **history.to_dict(), **dict(job.notes)}
-    return described(job, tensors, settings.to_dict(), training, seed=seed, device=place)
+    training = {"held_back_samples": len(held_back), **quality, **history, **dict(job.notes)}
+    return described(job, tensors, settings, training, seed=seed, device=device)
 
 
 def described(

@@ -28,11 +28,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from molsig.encoders.latent_size import choose_latent
+from molsig.encoders.training import Settings
 from molsig.geometry import isometry
 from molsig.types import DIM
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
+
+    from molsig.encoders.fitting import Job
+    from molsig.types import Progress
 
 LATENT_SIZES = (10, 15, 20, 25, 30, 40)
 """Latent sizes that are tried; the one that reconstructs held-back patients best is kept."""
@@ -45,6 +52,41 @@ LEARNING_RATE = 2e-3
 PENALTY = 1e-5
 """Weight of the L2 penalty."""
 LIFT_SEED = 0
+
+
+def settings_of(epochs: int | None) -> Settings:
+    """How an autoencoder is trained, for `epochs` at most."""
+    return Settings(
+        epochs=epochs or EPOCHS,
+        batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        weight_decay=PENALTY,
+        decoupled_decay=False,
+    )
+
+
+def choose_size(
+    n_features: int,
+    job: Job,
+    settings: Settings,
+    *,
+    seed: int,
+    device: str,
+    validation_groups: Sequence[str] | None,
+    progress: Progress,
+) -> tuple[int, dict[str, float]]:
+    """The latent size that reconstructs held-back patients best, and the error of each; see `choose_latent`."""
+    return choose_latent(
+        lambda size: MirnaAutoencoder(n_features, size),
+        [size for size in LATENT_SIZES if size <= n_features] or [n_features],
+        job,
+        settings,
+        epochs=min(settings.epochs, TRIAL_EPOCHS),
+        seed=seed,
+        device=device,
+        validation_groups=validation_groups,
+        progress=progress,
+    )
 
 
 def widths(n_features: int, n_latent: int, layers: int = 3) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from molsig.reference.annotation_report import AnnotationReport
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
+    from molsig.reference.mapping import MapReport
     from molsig.reference.marking import MarkerReport
     from molsig.reference.metastases import MetastaticReport
     from molsig.reference.typing_support import Support, SupportShelf
@@ -901,6 +902,69 @@ class Reference:
         with self._store.writer("annotate") as writer:
             return writer.drop_predictions(field)
 
+    def map(
+        self,
+        label: str,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        modality: str | None = None,
+        query: Cohort | None = None,
+        network: str = "map",
+        epochs: int | None = None,
+        seed: int = 0,
+        refit: bool = False,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> MapReport:
+        """Lay the samples of a modality out on the lattice of a Deep Neural Map, and land others on it.
+
+        Where the encoder in use for the modality is a map, it is that one. Else one is fitted to the measurements of
+        the file, which a reference does not keep, or without a file to the stored vectors, and kept under ``maps``.
+
+        Parameters
+        ----------
+        label
+            Patient column whose values are told apart on the map. The fit does not see it.
+        cohort, files
+            Where the measurements are: one matrix, as in `ingest`. Only samples of stored patients are mapped.
+        modality
+            Which of several matrices, or whose stored vectors.
+        query
+            Samples to land on the map: a cohort with one file of the modality.
+        network
+            ``map``, or ``map-paper`` for as many epochs as in the paper.
+        epochs
+            Most epochs of each stage.
+        refit
+            Fit anew although there is a map.
+
+        Raises
+        ------
+        UsageError
+            No such column or modality, or no matrix.
+        InputError
+            Too few samples.
+        DamagedError
+            The kept map is not what was written.
+        """
+        from molsig.reference.mapping import draw_map
+
+        return draw_map(
+            self._store,
+            _cohort(cohort, files),
+            label,
+            modality=modality,
+            query=query,
+            network=network,
+            epochs=epochs,
+            seed=seed,
+            refit=refit,
+            device=device,
+            progress=progress,
+            shelf=self._encoders,
+        )
+
     def info(self) -> dict[str, Any]:
         """What the reference holds: patients, vectors per modality, encoders, indexes, bytes."""
         encoders = []
@@ -933,8 +997,14 @@ class Reference:
         from molsig.index.verify import verify
         from molsig.reference.composing import check_recognisers
         from molsig.reference.learning import check_learned
+        from molsig.reference.map_shelf import check_maps
 
-        return [*verify(self._store), *check_learned(self._store), *check_recognisers(self._store)]
+        return [
+            *verify(self._store),
+            *check_learned(self._store),
+            *check_recognisers(self._store),
+            *check_maps(self._store),
+        ]
 
     def forget(
         self, patients: str | Sequence[str], *, compact: bool = False, progress: Progress = silent

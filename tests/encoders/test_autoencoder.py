@@ -46,7 +46,7 @@ def test_fit_tries_latent_sizes_and_survives_a_round_trip(expression: FeatureMat
 
 
 def test_unknown_network_is_refused(expression: FeatureMatrix) -> None:
-    with pytest.raises(UsageError, match="'vae2' is no network for rna: use vae, autoencoder, siamese"):
+    with pytest.raises(UsageError, match="'vae2' is no network for rna: use vae, autoencoder, map, map-paper, siamese"):
         fit_encoder(expression, epochs=1, choice=ModelChoice(networks={"rna": "vae2"}))
 
 

@@ -1,0 +1,303 @@
+"""The map of a modality of a reference: fitted once and kept, who lives where, where new samples land."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molsig.encoders.map_encoder import DeepMap
+from molsig.errors import InputError, UsageError
+from molsig.reference.map_shelf import kept_map
+from molsig.retrieval.landing import STRANGE, Landing, NodeLabels
+from molsig.types import ContractReport, FeatureMatrix, PatientTable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from molsig.encoders.encoder import Encoder
+    from molsig.index.store import Store
+    from molsig.ingest.cohort import Cohort
+    from molsig.reference.encoder_shelf import EncoderShelf
+    from molsig.retrieval.activation import Activations, CrowdedNode
+    from molsig.types import Progress, Records, SampleId
+
+FEWEST = 20
+"""Samples that a map needs."""
+CROWDED = 12
+"""Nodes where three or more classes meet that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class MapReport:
+    """A map with those who live on it.
+
+    Attributes
+    ----------
+    encoder
+        The map, `lattice` and all.
+    samples, types, nodes, distances
+        Who they are, the label of each, the number of their node and the distance to it.
+    landings
+        Where the samples of a query came down.
+    activations, crowded
+        What the latent code of each class rests on, and what classes that meet at a node share; None and empty where
+        the measurements are not at hand.
+    fitted
+        Whether it was fitted for this question.
+    """
+
+    encoder: DeepMap
+    label: str
+    source: str
+    samples: tuple[SampleId, ...]
+    types: tuple[str | None, ...]
+    nodes: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    landings: tuple[Landing, ...]
+    activations: Activations | None
+    crowded: tuple[CrowdedNode, ...]
+    fitted: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def neoplastic(self) -> NDArray[np.bool_]:
+        """Whether each sample is of a tumour, (n,)."""
+        return np.array([one.kind != "normal" for one in self.samples], dtype=bool)
+
+    def classes(self) -> tuple[str | None, ...]:
+        """Label and neoplasticity of each sample in one."""
+        return classes_of(self.samples, self.types)
+
+    def living(self, of: Sequence[str | None]) -> NodeLabels:
+        """Members of each node by some label of the samples."""
+        return NodeLabels.of(self.nodes, of, len(self.encoder.nodes))
+
+    def to_dict(self, *, members: bool = False) -> dict[str, Any]:
+        """Stable keys for `--json`; no sample is named but those of the query, unless `members` are asked for."""
+        living = self.living(self.classes())
+        labels, columns = living.labels(), self.encoder.lattice[1]
+        ridges = self.encoder.u_matrix().ravel()
+        nodes: list[dict[str, Any]] = []
+        for node in np.unique(self.nodes).tolist():
+            one: dict[str, Any] = {
+                "node": [node // columns, node % columns],
+                "label": labels[node],
+                "members": living.members(node),
+                "ridge": round(float(ridges[node]), 4),
+            }
+            if members:
+                one["samples"] = [self.samples[i].sample for i in np.flatnonzero(self.nodes == node)]
+            nodes.append(one)
+        return {
+            "map": self.encoder.space,
+            "modality": self.encoder.modality,
+            "label": self.label,
+            "source": self.source,
+            "fitted": self.fitted,
+            "lattice": list(self.encoder.lattice),
+            "samples": len(self.samples),
+            "normals": int((~self.neoplastic).sum()),
+            "nodes": nodes,
+            "crowded": [one.to_dict() for one in self.crowded],
+            "activations": {}
+            if self.activations is None
+            else {name: self.activations.top(name) for name in self.activations.classes},
+            "landings": [one.to_dict() for one in self.landings],
+            "notes": list(self.notes),
+        }
+
+
+def classes_of(samples: Sequence[SampleId], types: Sequence[str | None]) -> tuple[str | None, ...]:
+    """Label and neoplasticity in one: ``LIHC`` of tumours, ``LIHC normal`` of others; None where there is no label."""
+    return tuple(
+        None if kind is None else f"{kind} normal" if one.kind == "normal" else kind
+        for one, kind in zip(samples, types, strict=True)
+    )
+
+
+def draw_map(
+    store: Store,
+    cohort: Cohort,
+    label: str,
+    *,
+    modality: str | None,
+    query: Cohort | None,
+    network: str,
+    epochs: int | None,
+    seed: int,
+    refit: bool,
+    device: str,
+    progress: Progress,
+    shelf: EncoderShelf,
+) -> MapReport:
+    """Map the samples of a reference and land those of a query on it; see `Reference.map`."""
+    from molsig.reference.encoding import load_encoders
+
+    if label not in (columns := store.columns()):
+        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns) or 'none'}")
+    source = _source(cohort, modality)
+    modality = modality or source
+    assert modality is not None
+    base = load_encoders(store, [modality], device, None, shelf).get(modality)
+    notes: list[str] = []
+    stored = set(store.select_patients())
+    matrix = None
+    if source is not None:
+        matrix = _measured(store, cohort, modality, progress)
+        known = [row for row, one in enumerate(matrix.samples) if one.patient in stored]
+        if len(known) < len(matrix.samples):
+            notes.append(f"{len(matrix.samples) - len(known):,} samples are of no patient of the reference: left out")
+        matrix = _rows(matrix, known)
+        told = str(matrix.report.file)
+    else:
+        vectors = _stored(store, modality)
+        told = f"stored vectors of {vectors.report.file}"
+        matrix = None if isinstance(base, DeepMap) and not refit else vectors
+    if isinstance(base, DeepMap) and not refit:
+        encoder, fitted = base, False
+        notes.append(f"the encoder in use for {modality} is a map, and is drawn; --refit fits one of its own")
+        found = base.encode(matrix, allow_missing=True, progress=progress).vectors if matrix else vectors.values
+        samples = (matrix or vectors).samples
+    else:
+        assert matrix is not None
+        if len(matrix.samples) < FEWEST:
+            raise InputError(f"a map needs at least {FEWEST} samples, there are {len(matrix.samples)}", file=told)
+        encoder, fitted, more = kept_map(store, matrix, network, epochs, seed, refit, device, progress)
+        notes += more
+        found, samples = encoder.encode(matrix, allow_missing=True, progress=progress).vectors, matrix.samples
+    nodes, distances = encoder.place(found)
+    types = _labels(store, samples, label)
+    if missing := sum(one is None for one in types):
+        notes.append(f"{missing:,} of {len(types):,} samples have no {label}")
+    classes = classes_of(samples, types)
+    living = NodeLabels.of(nodes, classes, len(encoder.nodes))
+    landings = () if query is None else _land(store, query, encoder, base, modality, living, source, progress)
+    if again := len({one.sample for one in landings} & {one.sample for one in samples}):
+        notes.append(f"{again:,} of the samples asked about live on the map themselves and count among the members")
+    explained: Activations | None = None
+    crowded: tuple[CrowdedNode, ...] = ()
+    if source is not None and matrix is not None and any(classes):
+        from molsig.retrieval.activation import activations
+
+        some = living.crowded()[:CROWDED].tolist()
+        explained, crowded = activations(encoder, matrix, classes, nodes, some, seed=seed, progress=progress)
+    elif source is None:
+        notes.append("inputs are not at hand: what the map rests on is told where the file is given again")
+    return MapReport(
+        encoder, label, told, samples, types, nodes, distances, landings, explained, crowded, fitted, tuple(notes)
+    )
+
+
+def _source(cohort: Cohort, modality: str | None) -> str | None:
+    """Modality of the one file that is mapped; None where no file is given."""
+    sources = [one.modality for one in cohort.sources() if modality is None or one.modality == modality]
+    if not sources and modality is not None:
+        return None
+    if len(sources) != 1:
+        given = ", ".join(one.modality for one in cohort.sources()) or "none"
+        raise UsageError(
+            "one modality is mapped: give --modality, and for a map of measurements, which a reference does not keep, "
+            f"its file, such as --mirna FILE (given: {given})"
+        )
+    return sources[0]
+
+
+def _measured(store: Store | None, cohort: Cohort, modality: str, progress: Progress) -> FeatureMatrix:
+    records = _read(store, cohort, modality, progress)
+    if not isinstance(records, FeatureMatrix):
+        raise UsageError(f"{records.report.file} holds no matrix of measurements; leave it out to map stored vectors")
+    return records
+
+
+def _read(store: Store | None, cohort: Cohort, modality: str, progress: Progress) -> Records:
+    from molsig.ingest.cohort import load
+    from molsig.reference.encoding import gene_map
+
+    source = next(one for one in cohort.sources() if one.modality == modality)
+    records = load(source, genes=gene_map(store, cohort), progress=progress)
+    if isinstance(records, PatientTable):
+        raise UsageError(f"{records.report.file} holds patient columns, no samples to map")
+    return records
+
+
+def _rows(matrix: FeatureMatrix, rows: Sequence[int]) -> FeatureMatrix:
+    some = np.array(rows, dtype=np.int64)
+    return replace(
+        matrix,
+        samples=tuple(matrix.samples[row] for row in some),
+        values=matrix.values[some],
+        reads=None if matrix.reads is None else matrix.reads[some],
+    )
+
+
+def _stored(store: Store, modality: str) -> FeatureMatrix:
+    """Stored vectors of a modality as a matrix, one row a sample."""
+    from molsig.types import SampleId
+
+    space = next((one.space for one in store.spaces() if one.active and one.modality == modality), None)
+    if space is None:
+        have = ", ".join(sorted({one.modality for one in store.spaces() if one.modality})) or "nothing"
+        raise UsageError(f"--modality {modality}: the reference has no vectors of it; it has {have}")
+    rows = store.rows(space)
+    _, vectors = store.vectors(space, rows["id"].to_numpy())
+    whose = zip(rows["sample"].to_pylist(), rows["patient"].to_pylist(), rows["kind"].to_pylist(), strict=True)
+    return _of_vectors(modality, [SampleId(*one) for one in whose], vectors, space)
+
+
+def _of_vectors(modality: str, samples: Sequence[SampleId], vectors: NDArray[np.float32], told: str) -> FeatureMatrix:
+    """Vectors as a matrix, one row a sample: their mean, where a sample has several."""
+    _, first, owner = np.unique([one.sample for one in samples], return_index=True, return_inverse=True)
+    total = np.zeros((len(first), vectors.shape[1]))
+    np.add.at(total, owner, vectors)
+    values = (total / np.bincount(owner)[:, None]).astype(np.float32)
+    single = tuple(samples[row] for row in first.tolist())
+    report = ContractReport(told, modality, len(samples), len(single), len({one.patient for one in single}))
+    return FeatureMatrix(modality, single, tuple(f"unit {i}" for i in range(vectors.shape[1])), values, "raw", report)
+
+
+def _labels(store: Store, samples: Sequence[SampleId], label: str) -> tuple[str | None, ...]:
+    stored = store.attributes(store.select_patients(), [label])
+    known = dict(zip(stored["patient"].to_pylist(), stored[label].to_pylist(), strict=True))
+    return tuple(None if (told := known.get(one.patient)) is None else str(told) for one in samples)
+
+
+def _land(
+    store: Store,
+    query: Cohort,
+    encoder: DeepMap,
+    base: Encoder | None,
+    modality: str,
+    living: NodeLabels,
+    source: str | None,
+    progress: Progress,
+) -> tuple[Landing, ...]:
+    records = _read(store, query, modality, progress)
+    if source is None and encoder is not base:
+        if base is None:
+            raise UsageError(f"the vectors of {modality} were given ready: new samples have no encoder")
+        encoded = base.encode(records, progress=progress)
+        records = _of_vectors(modality, encoded.samples, encoded.vectors, str(records.report.file))
+    found = encoder.encode(records, progress=progress)
+    nodes, distances = encoder.place(found.vectors)
+    strange = encoder.strangeness(distances, encoder.node_errors(records, np.arange(len(nodes))))
+    labels, columns = living.labels(), encoder.lattice[1]
+    return tuple(
+        Landing(
+            one.sample,
+            one.patient,
+            node // columns,
+            node % columns,
+            distance,
+            strangeness,
+            strangeness <= STRANGE,
+            labels[node] if strangeness <= STRANGE else None,
+            living.members(node),
+        )
+        for one, node, distance, strangeness in zip(
+            found.samples, nodes.tolist(), distances.tolist(), strange.tolist(), strict=True
+        )
+    )
