@@ -18,8 +18,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.naive_bayes import GaussianNB
 
-from benchmarks.one_shot import at_most, fitted
-from benchmarks.one_shot_cohorts import COHORTS, mirna_metastases
+from benchmarks.one_shot import fitted
+from benchmarks.one_shot_cohorts import COHORTS, at_most, mirna_metastases
 from molsig.evaluate.differential import differential
 from molsig.evaluate.episodes import answer_episodes, cosine, draw_episodes, euclidean
 from molsig.evaluate.marker_selection import (

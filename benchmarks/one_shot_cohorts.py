@@ -34,6 +34,8 @@ MERGED = {
 """Types of one organ, as the paper joins them."""
 RARE = ("CHOL", "DLBC", "UCS", "UVM", "MESO", "ACC", "KICH", "THYM", "TGCT", "PAAD")
 """The ten rarest types of the clinical table."""
+MOST_OF_TYPE = 100
+"""Tumours of an unseen type that episodes are drawn from: the paper's head takes every pair through a network."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,13 @@ class OneShotCohort:
         """Primary tumours of some types, or the rows of this cohort's questions among them."""
         primary = np.array([one.kind == "tumour" for one in self.matrix.samples])
         return np.flatnonzero(np.isin(self.types, types) & primary)
+
+
+def at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Up to `MOST_OF_TYPE` rows of each type, always the same ones, in order; `types` are those of all rows."""
+    random = np.random.default_rng(0)
+    parts = [random.permutation(rows[types[rows] == one])[:MOST_OF_TYPE] for one in np.unique(types[rows])]
+    return np.sort(np.concatenate(parts))
 
 
 def _typed(matrix: FeatureMatrix, data: Path) -> NDArray[np.str_]:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.one_shot import MOST_OF_TYPE, at_most
-from benchmarks.one_shot_cohorts import COHORTS
+from benchmarks.one_shot_cohorts import COHORTS, MOST_OF_TYPE, at_most
 from molsig.encoders.metric import LEAST
 from molsig.encoders.metric_training import SiameseSettings, train_siamese
 from molsig.encoders.siamese_network import pair_logits
