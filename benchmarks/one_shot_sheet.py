@@ -145,7 +145,7 @@ def table(told: Mapping[str, Any]) -> str:
     for name, by_seed in told["notes"].items():
         keys = next(iter(by_seed.values()))
         means = ", ".join(f"{key} {spread([one[key] for one in by_seed.values()])}" for key in keys)
-        lines.append(f"{name}: {means}.  ")
+        lines.append(f"- {name}: {means}.")
     return "\n".join([*lines, ""])
 
 
