@@ -94,9 +94,9 @@ COHORTS: dict[str, Callable[[Path], FusionCohort]] = {
     ),
     "fusion-common": lambda data: cohort(
         data,
-        lambda order, sizes: [kind for kind in order if sizes[kind] >= 100][1::2],
+        lambda order, sizes: [kind for kind in order if sizes[kind] >= 80][1::2],
         "RNA, miRNA and mutations, commoner types",
-        "every second by size of the types with 100 such patients or more unseen",
+        "every second by size of the types with 80 such patients or more unseen",
     ),
 }
 
