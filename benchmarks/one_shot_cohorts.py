@@ -97,7 +97,8 @@ def mirna_rare(data: Path, training: int = 19) -> OneShotCohort:
     """The ten rarest types unseen, the commonest of the others trained on."""
     matrix, types = whole_mirna(data)
     trained = tuple(one for one in _by_size(types, matrix, 30) if one not in RARE)[:training]
-    return OneShotCohort("miRNA, rare types", matrix, types, trained, RARE, (6, 8, 10), "the 10 rarest types unseen")
+    name = "miRNA, rare types" if training == 19 else f"miRNA, rare types, {training} training types"
+    return OneShotCohort(name, matrix, types, trained, RARE, (6, 8, 10), "the 10 rarest types unseen")
 
 
 def mirna_common(data: Path) -> OneShotCohort:
