@@ -1,7 +1,8 @@
 """How few features keep one-shot typing: ``python -m benchmarks.markers --data DIR --output FILE``.
 
 Rankings are made, and the number of features chosen, on the training types; the unseen types judge. Cohorts and
-episodes are those of `benchmarks.one_shot`. ``--table`` prints what a run has written as Markdown.
+episodes are those of `benchmarks.one_shot`. What is in the file is not measured again, seed by seed; ``--table``
+prints it as Markdown. Of how many pairs a saliency needs tells `benchmarks.marker_pairs`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.one_shot import at_most, fitted
-from benchmarks.one_shot_cohorts import COHORTS, mirna_metastases
+from benchmarks.one_shot import fitted
+from benchmarks.one_shot_cohorts import COHORTS, at_most, mirna_metastases
+from benchmarks.one_shot_sheet import spread
 from molsig.encoders.metric import LEAST
 from molsig.evaluate.episodes import answer_episodes, cosine, draw_episodes, euclidean
 from molsig.evaluate.marker_selection import (
@@ -68,24 +70,24 @@ def main() -> None:
         print(f"skipped: the real cohorts are not at {options.data}")
         return
     told = json.loads(options.output.read_text()) if options.output.exists() else {}
-    if any(name.startswith("mirna") for name in options.cohort):
+    if "metastases" not in told and any(name.startswith("mirna") for name in options.cohort):
         told["metastases"] = metastases(mirna_metastases(options.data))
     for name in options.cohort:
-        for found in measure(COHORTS[name](options.data), options.seeds, options.pairs):
+        for found in measure(COHORTS[name](options.data), options.seeds, options.pairs, told.get(name)):
             told[name] = found
             options.output.write_text(json.dumps(told, indent=1))
 
 
-def measure(cohort: OneShotCohort, seeds: int, pairs: int) -> Iterator[dict[str, Any]]:
-    """Rankings and what their first features reach, after each seed."""
+def measure(cohort: OneShotCohort, seeds: int, pairs: int, before: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Rankings and what their first features reach, after each seed that is not in `before`."""
     vectors: dict[bytes, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     matrix = cohort.matrix
     labels = [one if one in cohort.training else None for one in cohort.types.tolist()]
     trained = cohort.rows(cohort.training)
     unseen = at_most(cohort.rows(cohort.unseen), cohort.types)
     some = at_most(trained, cohort.types)
-    told: dict[str, Any] = {"name": cohort.name, "ways": cohort.ways, "methods": {}, "seconds": {}}
-    for seed in range(seeds):
+    told: dict[str, Any] = before or {"name": cohort.name, "ways": cohort.ways, "methods": {}, "seconds": {}}
+    for seed in range(len(told["methods"].get("all features", ())), seeds):
         encoders = {name: fitted(cohort, name, seed) for name in ("whitened", "siamese")}
         features = list(encoders["whitened"].features)
         assert features == list(encoders["siamese"].features)
@@ -225,7 +227,7 @@ def table(told: dict[str, Any]) -> str:
         ):
             lines += [f"| {title} | " + " | ".join(map(str, SIZES)) + " | all |", "|---|" + "---:|" * (len(SIZES) + 1)]
             for name, runs in one["methods"].items():
-                cells = {n: spread([run[key][i] for run in runs]) for i, n in enumerate(runs[0]["sizes"])}
+                cells = {n: cell([run[key][i] for run in runs]) for i, n in enumerate(runs[0]["sizes"])}
                 row = [cells.get(n, "") for n in SIZES] if name != "all features" else [""] * len(SIZES)
                 last = next(iter(cells.values())) if name == "all features" else ""
                 lines.append(f"| {name} | {' | '.join(row)} | {last} |")
@@ -240,10 +242,10 @@ def table(told: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float | None]) -> str:
-    """Mean and half the range over seeds."""
+def cell(values: list[float | None]) -> str:
+    """Mean and half the range over seeds; empty where nothing was measured."""
     some = [one for one in values if one is not None]
-    return "" if not some else f"{np.mean(some):.3f} ±{(max(some) - min(some)) / 2:.3f}"
+    return spread(some) if some else ""
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ MERGED = {
 """Types of one organ, as the paper joins them."""
 RARE = ("CHOL", "DLBC", "UCS", "UVM", "MESO", "ACC", "KICH", "THYM", "TGCT", "PAAD")
 """The ten rarest types of the clinical table."""
+MOST_OF_TYPE = 100
+"""Tumours of an unseen type that episodes are drawn from: the paper's head takes every pair through a network."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,19 @@ class OneShotCohort:
         return np.flatnonzero(np.isin(self.types, types) & primary)
 
 
+def at_most(rows: NDArray[np.int64], types: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Up to `MOST_OF_TYPE` rows of each type, always the same ones, in order; `types` are those of all rows."""
+    random = np.random.default_rng(0)
+    parts = [random.permutation(rows[types[rows] == one])[:MOST_OF_TYPE] for one in np.unique(types[rows])]
+    return np.sort(np.concatenate(parts))
+
+
 def _typed(matrix: FeatureMatrix, data: Path) -> NDArray[np.str_]:
     labels = read_labels(data / "tcga" / "clinical.tsv")
     return np.array([labels[one.patient].cancer_type if one.patient in labels else "" for one in matrix.samples])
 
 
-def _mirna(data: Path) -> tuple[FeatureMatrix, NDArray[np.str_]]:
+def whole_mirna(data: Path) -> tuple[FeatureMatrix, NDArray[np.str_]]:
     """The precursors that were measured in every sample, which give no type away by their absence."""
     matrix = read_mirna(data / "tcga" / "mirna_counts.parquet")
     whole = ~np.isnan(matrix.values).any(axis=0)
@@ -86,14 +95,15 @@ def _by_size(types: NDArray[np.str_], matrix: FeatureMatrix, least: int) -> list
 
 def mirna_rare(data: Path, training: int = 19) -> OneShotCohort:
     """The ten rarest types unseen, the commonest of the others trained on."""
-    matrix, types = _mirna(data)
+    matrix, types = whole_mirna(data)
     trained = tuple(one for one in _by_size(types, matrix, 30) if one not in RARE)[:training]
-    return OneShotCohort("miRNA, rare types", matrix, types, trained, RARE, (6, 8, 10), "the 10 rarest types unseen")
+    name = "miRNA, rare types" if training == 19 else f"miRNA, rare types, {training} training types"
+    return OneShotCohort(name, matrix, types, trained, RARE, (6, 8, 10), "the 10 rarest types unseen")
 
 
 def mirna_common(data: Path) -> OneShotCohort:
     """Types 11 to 20 by size unseen."""
-    matrix, types = _mirna(data)
+    matrix, types = whole_mirna(data)
     order = _by_size(types, matrix, 30)
     unseen = tuple(order[10:20])
     trained = tuple(one for one in order if one not in unseen)[:19]
@@ -102,7 +112,7 @@ def mirna_common(data: Path) -> OneShotCohort:
 
 def mirna_merged(data: Path) -> OneShotCohort:
     """As in the paper: types of one organ are one type; the ten smallest are unseen."""
-    matrix, types = _mirna(data)
+    matrix, types = whole_mirna(data)
     types = np.array([MERGED.get(one, one) for one in types.tolist()])
     order = [one for one in _by_size(types, matrix, 30) if one != "SKCM"]
     told = "organs merged as in the paper, the 10 smallest unseen"
@@ -111,7 +121,7 @@ def mirna_merged(data: Path) -> OneShotCohort:
 
 def mirna_metastases(data: Path) -> OneShotCohort:
     """Metastases against primary supports: melanoma and the types of all other metastases unseen."""
-    matrix, types = _mirna(data)
+    matrix, types = whole_mirna(data)
     kind = np.array([one.kind for one in matrix.samples])
     order = _by_size(types, matrix, 30)
     with_metastases = Counter(types[(kind == "metastasis") & (types != "")].tolist())

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.one_shot import MOST_OF_TYPE, at_most
-from benchmarks.one_shot_cohorts import COHORTS
+from benchmarks.one_shot_cohorts import COHORTS, MOST_OF_TYPE, at_most
 from molsig.encoders.metric import LEAST
 from molsig.encoders.metric_training import SiameseSettings, train_siamese
 from molsig.encoders.siamese_network import pair_logits
@@ -30,16 +29,18 @@ if TYPE_CHECKING:
     from molsig.encoders.siamese_network import Siamese
     from molsig.evaluate.episodes import Episodes
 
+DEFAULT = "classifier 200, pairs 200 (the default)"
 PLANS: dict[str, SiameseSettings] = {
     "not trained": SiameseSettings(classify_steps=0, pair_steps=0, project_steps=0),
     "classifier only, 200 steps": SiameseSettings(pair_steps=0, project_steps=0),
-    "classifier 200, pairs 200 (the default)": SiameseSettings(project_steps=0),
+    DEFAULT: SiameseSettings(project_steps=0),
     "no classifier, pairs 200": SiameseSettings(classify_steps=0, project_steps=0),
     "classifier 200, pairs 800": SiameseSettings(pair_steps=800, project_steps=0),
     "classifier 600, pairs 200": SiameseSettings(classify_steps=600, project_steps=0),
     "free head, pairs 200": SiameseSettings(project_steps=0, monotone=False),
 }
-"""Each with genes in the order of the file; two more on other inputs follow."""
+RUNS = [("", name) for name in PLANS] + [("genes shuffled, ", DEFAULT), ("whitened input, ", DEFAULT)]
+"""Inputs and plan of each row; genes stand in the order of the file unless it is said otherwise."""
 
 
 def main() -> None:
@@ -47,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds tcga/")
     parser.add_argument("--cohort", choices=sorted(COHORTS), default="mirna-rare")
+    parser.add_argument("--row", nargs="+", type=int, choices=range(1, len(RUNS) + 1), help="these networks alone")
     options = parser.parse_args()
     cohort = COHORTS[options.cohort](options.data)
     rows = at_most(cohort.rows(cohort.unseen), cohort.types)
@@ -80,14 +82,12 @@ def main() -> None:
         x = standardised(rows) @ inputs[name]
         found = [answer_episodes(episodes, one, draws=2).accuracy for one in (cosine(x), euclidean(x))]
         print(f"| {name or 'standardised input, '}no network | {found[0]:.3f} | {found[1]:.3f} | | | |", flush=True)
-    default = "classifier 200, pairs 200 (the default)"
-    runs = [("", name) for name in PLANS] + [("genes shuffled, ", default), ("whitened input, ", default)]
-    for before, name in runs:
-        start = time.perf_counter()
+    for before, name in [RUNS[row - 1] for row in options.row] if options.row else RUNS:
+        start = time.process_time()
         x = np.ascontiguousarray(standardised(fit) @ inputs[before])
         settings = PLANS[name]
         network, _ = train_siamese(x, kinds, settings, seed=0, device="cpu", progress=silent, name=name)
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         unseen = _row(network, standardised(rows) @ inputs[before], episodes)
         pairs = _known(network, standardised(back[:400]) @ inputs[before], cohort.types[back[:400]])
         print(f"| {before}{name} | {unseen} | {pairs:.3f} | {seconds:.0f} |", flush=True)
