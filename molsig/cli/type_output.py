@@ -36,7 +36,9 @@ def print_typings(found: Sequence[Typing], top: int) -> None:
         for one in found:
             _print(one, top, shared)
     for line in shared:
-        print(f"  {line}")
+        # Of choices only the table of one answer tells.
+        if len(found) <= MANY or not line.startswith("choice: "):
+            print(f"  {line}")
     print()
 
 
@@ -66,8 +68,8 @@ def _lines(one: Typing) -> list[str]:
             else []
         ),
         *(f"note: {line}" for line in one.notes),
-        f"{sum(t.samples for t in one.types):,} samples of {len(one.types)} types compared by fusion {one.fusion} "
-        f"({one.similarity})",
+        f"{sum(t.samples for t in one.types):,} samples of {len(one.types)} types",
+        f"compared by fusion {one.fusion} ({one.similarity})",
     ]
 
 

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from molsig import Reference
+from molsig.encoders.choice import ModelChoice
+from molsig.ingest.cohort import Cohort
+from molsig.simulate import SimulatedCohort
+
 QUICK = ("--label", "cancer_type", "--fusion", "sum", "--fusion", "rna", "--folds", "3", "--draws", "20")
 
 
@@ -70,3 +75,32 @@ def test_what_cannot_be_done_is_said(built: Path, words: tuple[str, ...], code: 
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_encoder_that_learned_the_label_is_warned_of(cohort_files: SimulatedCohort, tmp_path: Path) -> None:
+    place, page = tmp_path / "taught.molsig", tmp_path / "e.html"
+    cohort = Cohort.of(rna=cohort_files.rna, patients=cohort_files.clinical)
+    choice = ModelChoice(networks={"rna": "whitened"})
+    Reference.ingest_into(place, cohort, choice=choice, learn=False, label="cancer_type")
+    quick = ("--fusion", "sum", "--folds", "2", "--draws", "5", "--missing", "0", "--leave-out", "0")
+    done = molsig("evaluate", place, "--label", "cancer_type", *quick, "--json", "--output", page)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(one["modality"], one["methods"], len(one["labels"])) for one in told["taught"]] == [("rna", ["sum"], 8)]
+    assert told["notes"][0] == told["taught"][0]["warning"]
+    assert "8 of the 8 values of cancer_type" in page.read_text()
+    assert "sum *" in page.read_text()
+    sex = Reference.open(place).evaluate("sex", fusion="sum", folds=2, draws=5, missing=(0.0,), left_out=0)
+    assert sex.taught == ()
+    assert any("has learned types of these patients" in note for note in sex.notes)
+    learned = Reference.open(place).learn("cancer_type")
+    assert len(learned["taught"]["rna"]) == 8
+    patient = Reference.open(place)._store.patient_ids()[0]
+    answer = Reference.open(place).query(patient, vote=["cancer_type"])
+    assert any("the rna encoder has learned cancer_type" in note for note in answer.notes)
+
+
+def test_without_such_an_encoder_nothing_is_marked(built: Path) -> None:
+    done = molsig("evaluate", built, *QUICK, "--missing", "0")
+    assert "WARNING" not in done.stdout
+    assert " *" not in done.stdout

@@ -75,6 +75,17 @@ def test_a_table_for_people(built: Path, stored: list[tuple[str, str]]) -> None:
     assert done.stderr == ""
 
 
+def test_many_samples_are_one_table(built: Path, cohort_files: SimulatedCohort) -> None:
+    done = molsig("type", built, "--support", "cancer_type", "--rna", cohort_files.new_rna)
+    assert done.returncode in (0, 1), done.stderr
+    head, *lines = done.stdout.splitlines()
+    n = len(set(cohort_files.truth) & {line.split()[0].removesuffix("-T") for line in lines if line.split()})
+    assert n > 10
+    assert head.startswith(f"{n} samples: ")
+    assert done.stdout.count("probabilities calibrated on cancer_type") == 1
+    assert "fits better than" in lines[1]
+
+
 def test_a_stored_patient_needs_no_torch(built: Path, stored: list[tuple[str, str]]) -> None:
     code = (
         "import sys\n"
