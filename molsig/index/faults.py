@@ -16,6 +16,7 @@ Steps, in the order an ingest meets them::
     checkpoint.begin    it is in place, the checkpoint is next
     checkpoint.end      the checkpoint is through, the copy is still there
     attributes.before   patient columns are written, COMMIT is next
+    predictions.before  predictions are written, COMMIT is next
     index.vectors       vectors are about to be written, or appended to those of the generation before
     index.write         a FAISS file is about to be written under its temporary name
     index.rename        it is written, fsynced and hashed, not renamed yet
@@ -49,6 +50,7 @@ STEPS = (
     "checkpoint.begin",
     "checkpoint.end",
     "attributes.before",
+    "predictions.before",
     "index.vectors",
     "index.write",
     "index.rename",

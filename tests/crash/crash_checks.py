@@ -75,7 +75,21 @@ def hold(store: Store, log: Path, *, newest: int = 3) -> int:
     known = set(store.columns())
     for number in map(int, acknowledged(log, "columns")):
         assert f"column {number % 7}" in known
+    _hold_predictions(store, log)
     return len(stored)
+
+
+def _hold_predictions(store: Store, log: Path) -> None:
+    """All patients of a batch have the predictions of one turn: the last acknowledged one, or one that came after."""
+    turns: dict[tuple[int, str], set[str]] = {}
+    for row in store.predictions().to_pylist():
+        turns.setdefault((int(row["patient"][1:6]), row["field"]), set()).add(row["value"])
+    assert all(len(some) == 1 for some in turns.values()), f"torn predictions {turns}"
+    for line in acknowledged(log, "predicted"):
+        number, _, rest = line.partition(" ")
+        field, _, turn = rest.rpartition(" ")
+        (stored,) = turns[int(number), field]
+        assert int(stored) >= int(turn), f"acknowledged predictions of batch {number} are lost"
 
 
 def _hold_aggregates(store: Store, numbers: list[int]) -> None:

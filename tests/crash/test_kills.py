@@ -30,6 +30,7 @@ ACTION_OF = {
     "create": "create",
     "commit": "ingest",
     "attributes": "columns",
+    "predictions": "predict",
     "index": "index",
     "manifest": "index",
     "generation": "index",
@@ -101,7 +102,7 @@ def kill_at(step: str, template: Path, folder: Path, kills: int) -> int:
             path = folder / "fresh.molsig"
         # Every other time the step goes on for some milliseconds before the process dies.
         fault = step if done % 2 == 0 else f"{step}:1:{chance.uniform(0, 15):.2f}"
-        number = tried % STORED if action == "forget" else STORED + tried
+        number = tried % STORED if action in ("forget", "predict") else STORED + tried
         done += finish(start(action, path, log, number, number + 1, fault=fault)) == KILLED
         if action == "create":
             after_create(path, log)
