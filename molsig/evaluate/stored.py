@@ -126,9 +126,9 @@ def _taught(store: Store, found: Evaluation) -> tuple[tuple[Taught, ...], tuple[
         if known := one.known(found.cohort.labels):
             warning = (
                 f"WARNING: {one.space} has learned {len(known)} of the {len(found.cohort.labels)} values of {label} "
-                f"from these patients' own labels, held-out ones included: the figures of {', '.join(methods)} are "
-                f"better than they would be for new patients. To measure, encode {one.modality} without labels "
-                f"(`--network {one.modality}=vae`), or by an encoder that was told the labels of other patients only"
+                f"from labels of stored patients, likely of held-out ones too: the figures of {', '.join(methods)} "
+                f"are then better than for new patients. To measure, encode {one.modality} without labels "
+                f"(`--network {one.modality}=vae`), or by an encoder that was told labels of other patients only"
             )
             out.append(Taught(one.space, one.modality, known, methods, warning))
         else:
