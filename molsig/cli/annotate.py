@@ -13,9 +13,12 @@ from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from molsig.reference.annotation_report import AnnotationReport, Validation
 
 ENDINGS = (".json", ".csv", ".parquet")
+_NAMED = 3
 
 
 def annotate(
@@ -172,7 +175,7 @@ def _print(found: AnnotationReport, top: int) -> None:
                 "patient": one.patient,
                 "predicted": f"{one.value:.1f}" if isinstance(one.value, float) else one.value or "cannot tell",
                 "probability": None if one.probability is None else f"{one.probability:.2f}",
-                "set": " or ".join(one.alternatives) if one.value is None else None,
+                "set": _some(one.alternatives) if one.value is None else None,
                 "interval": None if one.low is None or one.high is None else f"{one.low:.1f} to {one.high:.1f}",
                 "recorded": one.recorded,
             }
@@ -204,3 +207,9 @@ def _row(one: Validation) -> dict[str, object]:
         "sets hold": None if scores.covered is None else f"{scores.covered:.3f}",
         "calibration error": None if scores.calibration_error is None else f"{scores.calibration_error:.3f}",
     }
+
+
+def _some(labels: Sequence[str]) -> str:
+    """Name the likeliest labels of a set, as many as a line has room for."""
+    rest = len(labels) - _NAMED
+    return " or ".join(labels) if rest < 2 else f"{' or '.join(labels[:_NAMED])} or {rest} others"
