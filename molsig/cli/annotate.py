@@ -122,7 +122,7 @@ def annotate(
     for line in found.notes:
         note(f"  note: {line}")
     if output is not None:
-        save_as(output, found.to_dict, str, [found.rows()], COLUMNS)
+        save_as(output, found.to_dict, str, [found.rows()], found.columns())
         note(f"Wrote {len(found.predictions):,} predictions to {output}.")
     if write:
         note(f"Stored {found.written:,} predictions of {found.field} beside what is recorded.")
@@ -130,10 +130,6 @@ def annotate(
         print_json(found.to_dict())
     else:
         _print(found, top)
-
-
-COLUMNS = ("patient", "value", "likeliest", "probability", "alternatives", "low", "high", "recorded", "field", "method")
-"""Of a table without a prediction."""
 
 
 def _check_target(path: Path) -> None:

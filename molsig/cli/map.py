@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,9 @@ from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
 if TYPE_CHECKING:
-    from molsig.ingest.cohort import Cohort
-    from molsig.reference.mapping import MapReport
+    from collections.abc import Sequence
+
+    from molsig.reference.map_report import MapReport
 
 
 def draw_map(
@@ -72,12 +73,13 @@ def draw_map(
     )
     given = [one.modality for one in cohort.sources()]
     asked = modality or (given[0] if len(given) == 1 else None)
+    landing = {} if query is None else _query(asked, query, rna_scale, rna_orientation, matrix_scale)
     with progress_bar() as progress:
         found = Reference.open(reference).map(
             label,
             cohort,
             modality=modality,
-            query=None if query is None else _query(asked, query),
+            query=None if query is None else options.cohort_of(cohort=None, genes=genes, samples=samples, **landing),
             network="map-paper" if paper else "map",
             epochs=epochs,
             seed=seed,
@@ -143,20 +145,19 @@ def _print(found: MapReport) -> None:
     )
 
 
-def _query(modality: str | None, path: Path) -> Cohort:
-    from molsig.ingest.cohort import Cohort
-
+def _query(
+    modality: str | None, path: Path, rna_scale: str, rna_orientation: str, matrix_scale: Sequence[str] | None
+) -> dict[str, Any]:
+    """What `options.cohort_of` is given so that a query is read as the file of its modality is."""
     if modality is None:
         raise UsageError("--query: say of which modality with --modality")
-    if modality == "report":
-        return Cohort.of(reports=path)
-    if modality == "mutation":
-        return Cohort.of(mutations=path)
-    if modality == "tile":
-        return Cohort.of(tiles=path)
-    if modality in {"rna", "mirna"}:
-        return Cohort.of(rna=path) if modality == "rna" else Cohort.of(mirna=path)
-    return Cohort.of(matrices={modality: {"path": path}})
+    flag = {"report": "reports", "mutation": "mutations", "tile": "tiles", "mirna": "mirna"}.get(modality)
+    if flag is not None:
+        return {flag: path}
+    if modality == "rna":
+        return {"rna": path, "rna_scale": rna_scale, "rna_orientation": rna_orientation}
+    scales = [one for one in matrix_scale or () if one.partition("=")[0] == modality]
+    return {"matrix": [f"{modality}={path}"], "matrix_scale": scales or None}
 
 
 def _check(flag: str, path: Path, ending: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def print_typings(found: Sequence[Typing], top: int) -> None:
         print_table(_summary(found), [_called(one) for one in found])
         # What is said of some of them, by name, is said of how many.
         said = Counter(
-            line.replace(one.query, "it")
+            re.sub(rf"(?<!\w){re.escape(one.query)}(?!\w)", "it", line)
             for one in found
             for line in _lines(one)
             if line not in shared and line.startswith("note: ")

@@ -115,7 +115,7 @@ class DeepMapNetwork(MirnaAutoencoder):
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
         """Mean square error and the weighted distance to the winner, (batch,); in training that of the nodes too."""
         loss = super().reconstruction_loss(x, z)
-        far = self.som(z.detach()).square()
+        far = self.som.squared(z.detach())
         winners = far.argmin(dim=1)
         loss = loss + self.weight * (z - self.som.nodes[winners].detach()).square().mean(dim=1)
         if self.training:

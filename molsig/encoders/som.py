@@ -91,12 +91,16 @@ class SelfOrganisingMap(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Distance of each vector to each node, (batch, nodes)."""
+        distances: Tensor = self.squared(z).sqrt()
+        return distances
+
+    def squared(self, z: Tensor) -> Tensor:
+        """Its square, which has a slope where a vector lies on a node, (batch, nodes)."""
         # By the matrix product, with the mean taken off, in which float32 loses least.
         centre = self.nodes.mean(dim=0)
         near, far = z - centre, self.nodes - centre
         squared = near.square().sum(dim=1, keepdim=True) + far.square().sum(dim=1) - 2 * near @ far.T
-        distances: Tensor = squared.clamp_min(0).sqrt()
-        return distances
+        return squared.clamp_min(0)
 
     def winners(self, z: Tensor) -> Tensor:
         """Nearest node of each vector, (batch,), the first of equally near ones."""

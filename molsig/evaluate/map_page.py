@@ -15,7 +15,7 @@ from molsig.evaluate.page import STYLE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from molsig.reference.mapping import MapReport
+    from molsig.reference.map_report import MapReport
 
 TOP = 8
 """Features that are listed of a class or a node."""
@@ -115,13 +115,14 @@ def page(report: MapReport, drawn: Mapping[str, str], *, members: bool = False) 
         + (" but those asked about." if report.landings else ".")
         + " A node with a single member still shows what that one is."
     )
+    unseen = "" if report.taught else f"The map was made without looking at {report.label}."
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
         f"<meta name='viewport' content='width=device-width,initial-scale=1'><style>{STYLE}{_STYLE}</style></head>"
         "<body>"
         f"<h1>{escape(title)}</h1><p class='lead'>{len(report.samples):,} samples, "
         f"{int(report.neoplastic.sum()):,} of them neoplastic, on {rows} x {columns} nodes. Like samples live on one "
-        f"node, neighbouring nodes are alike. The map was made without looking at {escape(report.label)}.</p>"
+        f"node, neighbouring nodes are alike. {escape(unseen)}</p>"
         + (f"<div class='notes'><ul>{notes}</ul></div>" if notes else "")
         + f"<div class='keys'>{keys}</div><div class='maps'>{figures}<aside id='node'><h3>Point at a node</h3>"
         "<p>Who lives there is told here; a click holds it. A label above keeps the nodes where it lives.</p></aside>"

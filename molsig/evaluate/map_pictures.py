@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.reference.mapping import MapReport
+    from molsig.reference.map_report import MapReport
     from molsig.retrieval.landing import Landing
 
     Array = NDArray[np.float64]

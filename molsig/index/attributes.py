@@ -138,7 +138,7 @@ def check_table(table: pa.Table) -> pa.Table:
     for name in table.column_names:
         if not name.strip() or "\0" in name or len(name) > LONGEST_NAME:
             raise InputError("a column name is empty, too long or holds a NUL character", column=name[:LONGEST_NAME])
-        if folded(name).startswith(PREDICTED):
+        if folded(name).strip().startswith(PREDICTED):
             raise InputError(
                 "the column holds predictions of molsig, which are never stored as recorded values",
                 column=name,

@@ -43,11 +43,10 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         raise UsageError(f"--error {how.error:g}: give a share above 0 and below 1, e.g. 0.1")
     columns = store.columns()
     field = column_name(columns, how.field)
-    (group,) = (
-        attributes.names_of(list(columns), [how.group]) if how.group is not None else (_default(columns, GROUPS),)
-    )
+    group = _default(columns, GROUPS) if how.group is None else _group_name(columns, how.group)
     beside = _default(columns, LABEL)
     group, beside = (None if one == field else one for one in (group, beside))
+    snapshot = store.snapshot()
     found = of_file(store, cohort, how, progress) if cohort.sources() else of_vectors(store, how)
     column = column_of(store, found.patients, field, columns[field], how)
     asked = _chosen(store, found.patients, column, how)
@@ -59,16 +58,17 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         rules[f"{beside} alone"] = _texts(store, found, column, beside)
     validation = tuple(_validation(outcomes, rules, column, schemes))
     source = dict(found.source) | {
-        "snapshot": store.snapshot(),
+        "snapshot": snapshot,
         "learned_from": len(column.known),
         "seed": how.seed,
         "cuts": list(how.cuts),
         "groups": group if len(schemes) > 1 else None,
         "validation": {one.scheme: round(_headline(one), 4) for one in validation if one.method == best.method},
+        "taught": {one.modality: list(one.known(column.classes)) for one in found.taught},
         "molsig": __version__,
     }
     predictions = tuple(_predictions(best, column, found.patients, asked, how.recorded, set(how.patients)))
-    notes = [*found.notes, *column.notes]
+    notes = [*found.notes, *column.notes, *_taught_notes(found, column, field)]
     if group is None or len(schemes) == 1:
         notes.append("no groups to hold out: patients of one hospital stand on both sides, which flatters")
     if not predictions:
@@ -87,6 +87,28 @@ def column_name(columns: Mapping[str, str], field: str) -> str:
     if not found:
         raise UsageError(f"--field {field}: that is who a patient is, not what is told of them")
     return found[0]
+
+
+def _group_name(columns: Mapping[str, str], group: str) -> str:
+    found = attributes.names_of(list(columns), [group])
+    if not found:
+        raise UsageError(f"--group {group}: a patient is always held out whole; name another column")
+    return found[0]
+
+
+def _taught_notes(found: Subjects, column: Column, field: str) -> Iterator[str]:
+    """What a reader has to know where the vectors come from encoders that were told a label."""
+    for one in found.taught:
+        if known := one.known(column.classes):
+            yield (
+                f"the {one.modality} encoder ({one.space}) has learned {len(known)} values of {field} from stored "
+                "patients, held-out ones likely among them: figures, probabilities and sets are too good"
+            )
+        else:
+            yield (
+                f"the {one.modality} encoder ({one.space}) was told labels of stored patients: as far as {field} goes "
+                "with these, figures, probabilities and sets are too good"
+            )
 
 
 def _default(columns: Mapping[str, str], name: str) -> str | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
     from molsig.retrieval.annotation import Annotator
+    from molsig.retrieval.taught import Taught
     from molsig.types import Progress
 
 METHODS = ("neighbours", "network", "forest")
@@ -47,12 +48,13 @@ class AnnotationOptions:
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """Who can be told about, by which methods, and where what is known of them comes from."""
+    """Who can be told about, by which methods, from what, and which of the encoders behind it were told labels."""
 
     patients: tuple[str, ...]
     methods: Sequence[Annotator]
     source: Mapping[str, Any]
     notes: tuple[str, ...]
+    taught: tuple[Taught, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,7 @@ def of_vectors(store: Store, how: AnnotationOptions) -> Subjects:
     from molsig.retrieval.annotate_forest import Forest
     from molsig.retrieval.annotate_neighbours import Neighbours
     from molsig.retrieval.patient_vectors import load_patient_vectors
+    from molsig.retrieval.taught import taught_encoders
     from molsig.retrieval.weighted import fit_weighted
 
     if not store.active_spaces():
@@ -94,8 +97,10 @@ def of_vectors(store: Store, how: AnnotationOptions) -> Subjects:
     notes = [f"predicted from {told}, of {len(vectors):,} patients"]
     if set(wanted) - {"neighbours"}:
         notes.append("network and forest were given the fused vectors: no file of measurements was named")
-    source = {"inputs": told, "spaces": {one: spaces[one] for one in vectors.modalities}, "file_sha256": None}
-    return Subjects(vectors.patients, methods, source, tuple(notes))
+    used = {one: spaces[one] for one in vectors.modalities}
+    source = {"inputs": told, "spaces": used, "file_sha256": None}
+    taught = tuple(one for one in taught_encoders(store) if one.space in used.values())
+    return Subjects(vectors.patients, methods, source, tuple(notes), taught)
 
 
 def of_file(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Progress) -> Subjects:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from molsig.index.attributes import PREDICTED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from molsig.retrieval.annotation_scores import LabelScores, NumberScores
+
+
+_KEYS = (
+    *("patient", "value", "likeliest", "probability", "alternatives", "low", "high", "recorded"),
+    *("method", "inputs", "snapshot", "created"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class Prediction:
         Ends of a number's interval; None for a label, or where no interval can be promised.
     recorded
         What is recorded, as text; None where nothing is. A prediction for somebody with a record was made by models
-        that had not seen them, nor their group.
+        that had not seen them, nor, where groups were held out, their group.
     """
 
     patient: str
@@ -101,19 +109,20 @@ class AnnotationReport:
         return sum(one.value is not None for one in self.predictions)
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dictionary per prediction, for tables: the set as one text, provenance in every row."""
-        return [
-            asdict(one)
-            | {
-                "alternatives": "; ".join(one.alternatives),
-                "field": self.field,
-                "method": self.method,
-                "source": self.source["inputs"],
-                "snapshot": self.source["snapshot"],
-                "created": self.created,
-            }
-            for one in self.predictions
-        ]
+        """A dictionary per prediction, for tables: the set as one text, provenance in every row.
+
+        Keys are those of an export, ``predicted:sex`` and ``predicted:sex:probability``: no file with such columns is
+        ingested as records.
+        """
+        beside = {"method": self.method, "created": self.created}
+        beside |= {key: self.source[key] for key in ("inputs", "snapshot")}
+        told = [asdict(one) | {"alternatives": "; ".join(one.alternatives)} | beside for one in self.predictions]
+        return [dict(zip(self.columns(), (one[key] for key in _KEYS), strict=True)) for one in told]
+
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of such a table."""
+        name = f"{PREDICTED}{self.field}"
+        return (_KEYS[0], name, *(f"{name}:{key}" for key in _KEYS[2:]))
 
     def to_dict(self) -> dict[str, Any]:
         """Stable keys for `--json`."""

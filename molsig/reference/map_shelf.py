@@ -15,6 +15,7 @@ from molsig.errors import DamagedError
 from molsig.index.verify import Check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from molsig.encoders.map_encoder import DeepMap
@@ -47,13 +48,17 @@ def kept_map(
         "epochs": epochs,
         "seed": seed,
         "modality": matrix.modality,
-        "samples": hashlib.sha256("\n".join(one.sample for one in matrix.samples).encode()).hexdigest(),
-        "features": hashlib.sha256("\n".join(matrix.features).encode()).hexdigest(),
+        "scale": matrix.scale,
+        "samples": _digest(f"{one.sample}\t{one.patient}\t{one.kind}" for one in matrix.samples),
+        "features": _digest(matrix.features),
         "values": hashlib.sha256(np.ascontiguousarray(matrix.values).tobytes()).hexdigest(),
     }
     folder = store.path / MAPS / hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     if folder.exists() and not refit:
-        kept = load_encoder(folder, device=device)
+        try:
+            kept = load_encoder(folder, device=device)
+        except DamagedError as error:
+            raise DamagedError(f"{error} (a kept map: delete {folder}, or give --refit to fit it anew)") from error
         if not isinstance(kept, DeepMap):
             raise DamagedError(f"{folder} holds no map. Delete it: a new one is fitted when it is next asked for")
         return kept, False, ()
@@ -67,8 +72,19 @@ def kept_map(
     return fitted, True, ()
 
 
+def drop_maps(store: Store) -> None:
+    """Delete all kept maps: their nodes were fitted to patients who may not be stored any more."""
+    shutil.rmtree(store.path / MAPS, ignore_errors=True)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def _keep(fitted: DeepMap, folder: Path) -> None:
     folder.parent.mkdir(exist_ok=True)
+    for leftover in folder.parent.glob(".*"):
+        shutil.rmtree(leftover, ignore_errors=True)
     unfinished = folder.parent / f".{folder.name}-{uuid4().hex[:8]}"
     unfinished.mkdir()
     try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.encoders.map_encoder import DeepMap
 from molsig.errors import InputError, UsageError
+from molsig.reference.map_report import MapReport, classes_of
 from molsig.reference.map_shelf import kept_map
 from molsig.retrieval.landing import STRANGE, Landing, NodeLabels
+from molsig.retrieval.taught import taught_encoders
 from molsig.types import ContractReport, FeatureMatrix, PatientTable
 
 if TYPE_CHECKING:
@@ -29,94 +31,6 @@ FEWEST = 20
 """Samples that a map needs."""
 CROWDED = 12
 """Nodes where three or more classes meet that are looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class MapReport:
-    """A map with those who live on it.
-
-    Attributes
-    ----------
-    encoder
-        The map, `lattice` and all.
-    samples, types, nodes, distances
-        Who they are, the label of each, the number of their node and the distance to it.
-    landings
-        Where the samples of a query came down.
-    activations, crowded
-        What the latent code of each class rests on, and what classes that meet at a node share; None and empty where
-        the measurements are not at hand.
-    fitted
-        Whether it was fitted for this question.
-    """
-
-    encoder: DeepMap
-    label: str
-    source: str
-    samples: tuple[SampleId, ...]
-    types: tuple[str | None, ...]
-    nodes: NDArray[np.int64]
-    distances: NDArray[np.float64]
-    landings: tuple[Landing, ...]
-    activations: Activations | None
-    crowded: tuple[CrowdedNode, ...]
-    fitted: bool
-    notes: tuple[str, ...] = ()
-
-    @property
-    def neoplastic(self) -> NDArray[np.bool_]:
-        """Whether each sample is of a tumour, (n,)."""
-        return np.array([one.kind != "normal" for one in self.samples], dtype=bool)
-
-    def classes(self) -> tuple[str | None, ...]:
-        """Label and neoplasticity of each sample in one."""
-        return classes_of(self.samples, self.types)
-
-    def living(self, of: Sequence[str | None]) -> NodeLabels:
-        """Members of each node by some label of the samples."""
-        return NodeLabels.of(self.nodes, of, len(self.encoder.nodes))
-
-    def to_dict(self, *, members: bool = False) -> dict[str, Any]:
-        """Stable keys for `--json`; no sample is named but those of the query, unless `members` are asked for."""
-        living = self.living(self.classes())
-        labels, columns = living.labels(), self.encoder.lattice[1]
-        ridges = self.encoder.u_matrix().ravel()
-        nodes: list[dict[str, Any]] = []
-        for node in np.unique(self.nodes).tolist():
-            one: dict[str, Any] = {
-                "node": [node // columns, node % columns],
-                "label": labels[node],
-                "members": living.members(node),
-                "ridge": round(float(ridges[node]), 4),
-            }
-            if members:
-                one["samples"] = [self.samples[i].sample for i in np.flatnonzero(self.nodes == node)]
-            nodes.append(one)
-        return {
-            "map": self.encoder.space,
-            "modality": self.encoder.modality,
-            "label": self.label,
-            "source": self.source,
-            "fitted": self.fitted,
-            "lattice": list(self.encoder.lattice),
-            "samples": len(self.samples),
-            "normals": int((~self.neoplastic).sum()),
-            "nodes": nodes,
-            "crowded": [one.to_dict() for one in self.crowded],
-            "activations": {}
-            if self.activations is None
-            else {name: self.activations.top(name) for name in self.activations.classes},
-            "landings": [one.to_dict() for one in self.landings],
-            "notes": list(self.notes),
-        }
-
-
-def classes_of(samples: Sequence[SampleId], types: Sequence[str | None]) -> tuple[str | None, ...]:
-    """Label and neoplasticity in one: ``LIHC`` of tumours, ``LIHC normal`` of others; None where there is no label."""
-    return tuple(
-        None if kind is None else f"{kind} normal" if one.kind == "normal" else kind
-        for one, kind in zip(samples, types, strict=True)
-    )
 
 
 def draw_map(
@@ -145,7 +59,8 @@ def draw_map(
     base = load_encoders(store, [modality], device, None, shelf).get(modality)
     notes: list[str] = []
     stored = set(store.select_patients())
-    matrix = None
+    matrix: FeatureMatrix | None = None
+    taught: tuple[str, ...] = ()
     if source is not None:
         matrix = _measured(store, cohort, modality, progress)
         known = [row for row, one in enumerate(matrix.samples) if one.patient in stored]
@@ -154,6 +69,12 @@ def draw_map(
         matrix = _rows(matrix, known)
         told = str(matrix.report.file)
     else:
+        taught = next((one.types for one in taught_encoders(store) if one.modality == modality), ())
+        if taught:
+            notes.append(
+                f"the {modality} encoder was told {len(taught)} labels of stored patients: the map of its vectors has "
+                "not been made without looking at labels"
+            )
         vectors = _stored(store, modality)
         told = f"stored vectors of {vectors.report.file}"
         matrix = None if isinstance(base, DeepMap) and not refit else vectors
@@ -188,14 +109,26 @@ def draw_map(
     elif source is None:
         notes.append("inputs are not at hand: what the map rests on is told where the file is given again")
     return MapReport(
-        encoder, label, told, samples, types, nodes, distances, landings, explained, crowded, fitted, tuple(notes)
+        encoder,
+        label,
+        told,
+        samples,
+        types,
+        nodes,
+        distances,
+        landings,
+        explained,
+        crowded,
+        fitted,
+        taught,
+        tuple(notes),
     )
 
 
 def _source(cohort: Cohort, modality: str | None) -> str | None:
     """Modality of the one file that is mapped; None where no file is given."""
     sources = [one.modality for one in cohort.sources() if modality is None or one.modality == modality]
-    if not sources and modality is not None:
+    if not cohort.sources() and modality is not None:
         return None
     if len(sources) != 1:
         given = ", ".join(one.modality for one in cohort.sources()) or "none"

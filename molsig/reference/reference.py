@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from molsig.reference.annotation_report import AnnotationReport
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
-    from molsig.reference.mapping import MapReport
+    from molsig.reference.map_report import MapReport
     from molsig.reference.marking import MarkerReport
     from molsig.reference.metastases import MetastaticReport
     from molsig.reference.typing_support import Support, SupportShelf
@@ -892,7 +892,9 @@ class Reference:
 
     def predictions(self, field: str | None = None) -> pa.Table:
         """Predictions that `annotate` has stored, of one column or all: `molsig.index.predictions.COLUMNS`."""
-        return self._store.predictions(field)
+        from molsig.reference.annotating import column_name
+
+        return self._store.predictions(None if field is None else column_name(self._store.columns(), field))
 
     def drop_predictions(self, field: str) -> int:
         """Delete the stored predictions of a column; how many there were. Recorded values are not touched."""
@@ -1009,9 +1011,15 @@ class Reference:
     def forget(
         self, patients: str | Sequence[str], *, compact: bool = False, progress: Progress = silent
     ) -> dict[str, Any]:
-        """Remove patients; with `compact` the database is rewritten so that freed blocks hold nothing of them."""
+        """Remove patients; with `compact` the database is rewritten so that freed blocks hold nothing of them.
+
+        Kept maps (`map`) go too: they were fitted to these patients, and are fitted anew when they are next asked for.
+        """
+        from molsig.reference.map_shelf import drop_maps
+
         with self._store.writer("forget", progress=progress) as writer:
             result = writer.forget(_names(patients) or (), compact=compact)
+            drop_maps(self._store)
         return {"patients": result.patients, "vectors": result.embeddings, "compacted": result.compacted}
 
     def build_indexes(

@@ -62,7 +62,8 @@ class NumberScores:
     correlation
         Pearson's; None where the estimates are all the same.
     covered, width
-        Share of intervals that hold the right value, and their mean width; None for a rule without intervals.
+        Share of intervals that hold the right value, and their mean width; None for a rule without intervals, the width
+        also where too few patients were measured to promise any.
     """
 
     patients: int
@@ -116,7 +117,7 @@ def score_numbers(truth: Array, estimates: Array, reach: Array | None = None) ->
         float(missed.mean()),
         float(np.corrcoef(estimates, truth)[0, 1]) if moving else None,
         None if reach is None else float((missed <= reach).mean()),
-        None if reach is None else float(2 * reach.mean()),
+        None if reach is None or not np.isfinite(reach).all() else float(2 * reach.mean()),
     )
 
 

@@ -96,12 +96,15 @@ def test_a_file_tells_missing_labels_and_what_is_recorded_stays(
     with table.open(newline="") as file:
         written = list(csv.DictReader(file))
     assert {row["patient"] for row in written} == set(truth)
-    assert {row["method"] for row in written} == {"forest"}
+    assert {row["predicted:cancer_type:method"] for row in written} == {"forest"}
+    refused = within("ingest", reference, "--clinical", table)
+    assert isinstance(refused.exception, InputError), refused.output
+    assert "never stored as recorded values" in str(refused.exception)
 
     stored = Reference.open(reference)
     records = stored._store.records(sorted(truth))
     assert all(record["cancer_type"] is None for record in records.values())
-    assert stored.predictions("cancer_type")["patient"].to_pylist() == sorted(truth)
+    assert stored.predictions("Cancer_type")["patient"].to_pylist() == sorted(truth)
     shown = within("info", reference)
     assert "Predicted columns, beside what is recorded" in shown.stdout
     exported = tmp_path / "sums.csv"
@@ -142,6 +145,10 @@ def test_age_in_years_and_in_intervals(partly: tuple[Path, dict[str, str]]) -> N
         assert one.low is not None
         assert one.high is not None
         assert one.low < one.value < one.high
+    # So few patients can promise nothing at that error: no interval, and JSON all the same.
+    hardly = json.loads(within("annotate", partly[0], "--field", "age", "--error", 0.001, "--json").stdout)
+    assert {one["low"] for one in hardly["predictions"]} == {None}
+    assert {one["width"] for one in hardly["validation"]} == {None}
     done = within("annotate", partly[0], "--field", "age", "--intervals", 2, "--json")
     told = json.loads(done.stdout)
     assert told["classes"] == ["up to 65", "over 65"]
@@ -184,6 +191,7 @@ def test_what_is_wrong_is_told(
         (("--field", "age", "--intervals", "5"), "2, 3 or 4"),
         (("--field", "age", "--intervals", "2", "--cuts", "50"), "one of them"),
         (("--field", "age", "--cuts", "a,b"), "ascending"),
+        (("--field", "age", "--group", "patient"), "held out whole"),
         (("--field", "sex", "--output", str(tmp_path / "x.xlsx")), ".parquet"),
         (("--field", "sex", "--output", str(tmp_path / "none" / "x.csv")), "does not exist"),
     ):

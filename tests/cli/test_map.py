@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from molsig.reference import Reference
 from molsig.simulate import SimulatedCohort
 
 
@@ -49,7 +50,11 @@ def test_a_map_is_drawn_kept_and_landed_on(own: Path, cohort_files: SimulatedCoh
     weights = next((own / "maps").glob("*/model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     assert molsig("verify", own).returncode == 4
-    assert molsig(*asked).returncode == 4
+    damaged = molsig(*asked)
+    assert damaged.returncode == 4
+    assert "--refit" in damaged.stderr
+    assert molsig("forget", own, "--patient", Reference.open(own)._store.patient_ids()[0], "--yes").returncode == 0
+    assert not (own / "maps").exists(), "its nodes were fitted to who was forgotten"
 
 
 def test_stored_vectors_are_mapped_without_a_file(own: Path, cohort_files: SimulatedCohort) -> None:
@@ -57,6 +62,12 @@ def test_stored_vectors_are_mapped_without_a_file(own: Path, cohort_files: Simul
     assert done.returncode == 0, done.stderr
     assert "inputs are not at hand" in done.stderr
     assert "who lives there" in done.stdout
+
+
+def test_a_file_of_another_modality_is_not_passed_over(own: Path, cohort_files: SimulatedCohort) -> None:
+    other = molsig("map", own, "--modality", "rna", "--mirna", cohort_files.mirna)
+    assert other.returncode == 2
+    assert "given: mirna" in other.stderr
 
 
 def test_what_is_missing_is_told(built: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:

@@ -180,6 +180,7 @@ def test_the_document_is_json_with_stable_keys_and_the_seed_decides_it(patients:
         "unknown",
         "leaks",
         "notes",
+        "taught",
     ]
     part = document["parts"][0]
     assert list(part) == [

@@ -11,13 +11,13 @@ import pytest
 from molsig import Reference
 from molsig.encoders.choice import ModelChoice
 from molsig.ingest.cohort import Cohort
-from molsig.reference.mapping import classes_of
+from molsig.reference.map_report import classes_of
 from molsig.types import SampleId
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from molsig.reference.mapping import MapReport
+    from molsig.reference.map_report import MapReport
     from molsig.simulate import SimulatedCohort
 
 

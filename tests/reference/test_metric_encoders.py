@@ -10,6 +10,8 @@ from molsig import Reference
 from molsig.encoders.choice import ModelChoice
 from molsig.encoders.metric import MetricEncoder
 from molsig.errors import UsageError
+from molsig.evaluate.map_page import page
+from molsig.evaluate.map_pictures import pictures
 from molsig.index.verify import verify
 from molsig.ingest.cohort import Cohort
 from molsig.reference.encoding import load_encoders
@@ -38,6 +40,14 @@ def test_an_ingest_fits_it_from_the_clinical_column(tmp_path: Path, cohort: Simu
     right = [a.calls["cancer_type"].label == cohort.truth[a.query.removesuffix("-T")] for a in answers]
     assert sum(right) / len(right) > 0.7
     assert reference.ingest(rna=cohort.rna, patients=cohort.clinical, choice=whitened(), learn=False).unchanged
+    # Whatever is measured or drawn by its vectors says that it saw labels.
+    told = reference.annotate("cancer_type")
+    assert len(told.source["taught"]["rna"]) == 8
+    assert any("has learned 8 values of cancer_type" in note for note in told.notes)
+    assert any("as far as sex goes with these" in note for note in reference.annotate("sex").notes)
+    drawn = reference.map("cancer_type", modality="rna", epochs=2)
+    assert len(drawn.taught) == 8
+    assert "without looking at cancer_type" not in page(drawn, pictures(drawn))
 
 
 def test_another_column_can_tell_the_types(tmp_path: Path, cohort: SimulatedCohort) -> None:
