@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molsig.cli import options
-from molsig.cli.output import note, print_json, print_table, save_as
+from molsig.cli.output import check_target, note, print_json, print_table, save_as
 from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
@@ -90,8 +90,7 @@ def annotate(
         else:
             print(f"Deleted {gone:,} predictions of {field}; what is recorded was not touched.")
         return
-    if output is not None:
-        _check_target(output)
+    check_target(output, ENDINGS)
     cohort = options.cohort_of(
         cohort=None,
         rna=rna,
@@ -130,13 +129,6 @@ def annotate(
         print_json(found.to_dict())
     else:
         _print(found, top)
-
-
-def _check_target(path: Path) -> None:
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--output {path}: give a name ending in {', '.join(ENDINGS)}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
 
 
 def _cuts(intervals: int | None, cuts: str | None) -> tuple[float, ...]:

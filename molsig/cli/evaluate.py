@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molsig.cli import options
-from molsig.cli.output import note, print_json, print_table
+from molsig.cli.output import check_target, note, print_json, print_table
 from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
@@ -59,8 +59,7 @@ def evaluate(
     """Measure how well a label is told from stored patients, whole groups held out and at random, with intervals."""
     from molsig.reference import Reference
 
-    if output is not None:
-        _check_target(output)
+    check_target(output, ENDINGS)
     with progress_bar() as progress:
         found = Reference.open(reference).evaluate(
             label,
@@ -83,13 +82,6 @@ def evaluate(
         print_json(found.to_dict())
     elif output is None:
         _print(found)
-
-
-def _check_target(path: Path) -> None:
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--output {path}: give a name ending in {' or '.join(ENDINGS)}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
 
 
 def _shares(text: str) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molsig.cli import options
-from molsig.cli.output import note, print_json, print_table
+from molsig.cli.output import check_target, note, print_json, print_table
 from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
@@ -57,9 +57,8 @@ def draw_map(
     """
     from molsig.reference import Reference
 
-    for flag, path, ending in (("--html", html, ".html"), ("--figure", figure, ".svg")):
-        if path is not None:
-            _check(flag, path, ending)
+    check_target(html, (".html",), "--html")
+    check_target(figure, (".svg",), "--figure")
     cohort = options.cohort_of(
         cohort=None,
         rna=rna,
@@ -158,10 +157,3 @@ def _query(
         return {"rna": path, "rna_scale": rna_scale, "rna_orientation": rna_orientation}
     scales = [one for one in matrix_scale or () if one.partition("=")[0] == modality]
     return {"matrix": [f"{modality}={path}"], "matrix_scale": scales or None}
-
-
-def _check(flag: str, path: Path, ending: str) -> None:
-    if path.suffix.lower() != ending:
-        raise UsageError(f"{flag} {path}: give a name ending in {ending}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"{flag} {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")

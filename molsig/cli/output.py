@@ -118,12 +118,14 @@ def print_answer(answer: Answer, columns: Sequence[str] | None) -> None:
     print(f"  {plan.method} search of {plan.rows:,} vectors, fusion {plan.fusion}, recall@10 {plan.recall:.3f}\n")
 
 
-def check_target(path: Path) -> None:
-    """Raise `UsageError`, before any work is done, for a file that cannot be written when it is."""
-    if path.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--output {path}: give a name ending in {', '.join(ENDINGS)}")
+def check_target(path: Path | None, endings: Sequence[str] = ENDINGS, flag: str = "--output") -> None:
+    """Raise `UsageError`, before any work is done, for a file that could not be written when it is; None is none."""
+    if path is None:
+        return
+    if path.suffix.lower() not in endings:
+        raise UsageError(f"{flag} {path}: give a name ending in {' or '.join(endings)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--output {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+        raise UsageError(f"{flag} {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
 
 
 def save(answers: Sequence[Answer], path: Path) -> None:

@@ -85,8 +85,7 @@ def query(
             "give either --patient ID or the files of new samples "
             "(--rna, --mutations, --mirna, --reports, --tiles, --matrix, --vectors)"
         )
-    if output is not None:
-        check_target(output)
+    check_target(output)
     if patient and (genes or samples or vector_ids or vector_encoder or reduce or matrix_scale or exclude_self):
         raise UsageError("--genes, --samples, --vector-..., --matrix-scale, --reduce and --exclude-self go with files")
     if patient:

@@ -37,8 +37,7 @@ def ask(
     output: Path | None = None,
 ) -> bool:
     """Print or write the stored patients nearest to some stored patients; return whether there are any."""
-    if output is not None:
-        check_target(output)
+    check_target(output)
     keep_pandas_out()
     from molsig.reference import Reference
 

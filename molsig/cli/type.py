@@ -101,8 +101,7 @@ def type_samples(
             "give either --patient ID or the files of new samples "
             "(--rna, --mutations, --mirna, --reports, --tiles, --matrix, --vectors)"
         )
-    if output is not None:
-        check_target(output)
+    check_target(output)
     if patient and (genes or samples or vector_ids or vector_encoder or reduce or matrix_scale):
         raise UsageError("--genes, --samples, --vector-..., --matrix-scale and --reduce go with files")
     keep_pandas_out()

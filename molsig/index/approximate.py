@@ -183,8 +183,7 @@ def _propose(
     selects = structure.method == "ivf-rabitq"
     enough, depth = _wanted(placed, k, rough=rough)
     depth = int(depth * (1 if selects else rows / placed.covered))
-    filtered = placed.kept is not None
-    if selects and filtered:
+    if selects and placed.kept is not None:
         depth *= FILTERED
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
     queries = directions.astype(np.float32)

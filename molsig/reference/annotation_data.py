@@ -105,8 +105,8 @@ def of_vectors(store: Store, how: AnnotationOptions) -> Subjects:
 
 def of_file(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Progress) -> Subjects:
     """The patients of one file of measurements."""
-    from molsig.ingest.cohort import digest_file, load
-    from molsig.reference.encoding import gene_map
+    from molsig.ingest.cohort import digest_file
+    from molsig.reference.measured import read_source
     from molsig.retrieval.annotate_forest import Forest
     from molsig.retrieval.annotate_inputs import measured_by_patient
 
@@ -116,7 +116,7 @@ def of_file(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Prog
     if len(sources) != 1:
         given = ", ".join(one.modality for one in cohort.sources())
         raise UsageError(f"give one file of measurements, or --modality where there are several (given: {given})")
-    matrix = load(sources[0], genes=gene_map(store, cohort), progress=progress)
+    matrix = read_source(store, cohort, sources[0], progress)
     if not isinstance(matrix, FeatureMatrix):
         raise UsageError(f"{matrix.report.file} holds no matrix of measurements: give --rna, --mirna or --matrix")
     measured = measured_by_patient(matrix)

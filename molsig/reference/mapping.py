@@ -11,9 +11,10 @@ from molsig.encoders.map_encoder import DeepMap
 from molsig.errors import InputError, UsageError
 from molsig.reference.map_report import MapReport, classes_of
 from molsig.reference.map_shelf import kept_map
+from molsig.reference.measured import check_label, labels_of, read_source
 from molsig.retrieval.landing import STRANGE, Landing, NodeLabels
 from molsig.retrieval.taught import taught_encoders
-from molsig.types import ContractReport, FeatureMatrix, PatientTable
+from molsig.types import ContractReport, FeatureMatrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
     from molsig.encoders.encoder import Encoder
     from molsig.index.store import Store
-    from molsig.ingest.cohort import Cohort
+    from molsig.ingest.cohort import Cohort, Source
     from molsig.reference.encoder_shelf import EncoderShelf
     from molsig.retrieval.activation import Activations, CrowdedNode
-    from molsig.types import Progress, Records, SampleId
+    from molsig.types import Progress, SampleId
 
 FEWEST = 20
 """Samples that a map needs."""
@@ -51,8 +52,7 @@ def draw_map(
     """Map the samples of a reference and land those of a query on it; see `Reference.map`."""
     from molsig.reference.encoding import load_encoders
 
-    if label not in (columns := store.columns()):
-        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns) or 'none'}")
+    check_label(store, label)
     source = _source(cohort, modality)
     modality = modality or source
     assert modality is not None
@@ -91,7 +91,7 @@ def draw_map(
         notes += more
         found, samples = encoder.encode(matrix, allow_missing=True, progress=progress).vectors, matrix.samples
     nodes, distances = encoder.place(found)
-    types = _labels(store, samples, label)
+    types = labels_of(store, samples, label)
     if missing := sum(one is None for one in types):
         notes.append(f"{missing:,} of {len(types):,} samples have no {label}")
     classes = classes_of(samples, types)
@@ -139,22 +139,15 @@ def _source(cohort: Cohort, modality: str | None) -> str | None:
     return sources[0]
 
 
-def _measured(store: Store | None, cohort: Cohort, modality: str, progress: Progress) -> FeatureMatrix:
-    records = _read(store, cohort, modality, progress)
+def _measured(store: Store, cohort: Cohort, modality: str, progress: Progress) -> FeatureMatrix:
+    records = read_source(store, cohort, _source_of(cohort, modality), progress)
     if not isinstance(records, FeatureMatrix):
         raise UsageError(f"{records.report.file} holds no matrix of measurements; leave it out to map stored vectors")
     return records
 
 
-def _read(store: Store | None, cohort: Cohort, modality: str, progress: Progress) -> Records:
-    from molsig.ingest.cohort import load
-    from molsig.reference.encoding import gene_map
-
-    source = next(one for one in cohort.sources() if one.modality == modality)
-    records = load(source, genes=gene_map(store, cohort), progress=progress)
-    if isinstance(records, PatientTable):
-        raise UsageError(f"{records.report.file} holds patient columns, no samples to map")
-    return records
+def _source_of(cohort: Cohort, modality: str) -> Source:
+    return next(one for one in cohort.sources() if one.modality == modality)
 
 
 def _rows(matrix: FeatureMatrix, rows: Sequence[int]) -> FeatureMatrix:
@@ -192,12 +185,6 @@ def _of_vectors(modality: str, samples: Sequence[SampleId], vectors: NDArray[np.
     return FeatureMatrix(modality, single, tuple(f"unit {i}" for i in range(vectors.shape[1])), values, "raw", report)
 
 
-def _labels(store: Store, samples: Sequence[SampleId], label: str) -> tuple[str | None, ...]:
-    stored = store.attributes(store.select_patients(), [label])
-    known = dict(zip(stored["patient"].to_pylist(), stored[label].to_pylist(), strict=True))
-    return tuple(None if (told := known.get(one.patient)) is None else str(told) for one in samples)
-
-
 def _land(
     store: Store,
     query: Cohort,
@@ -208,7 +195,7 @@ def _land(
     source: str | None,
     progress: Progress,
 ) -> tuple[Landing, ...]:
-    records = _read(store, query, modality, progress)
+    records = read_source(store, query, _source_of(query, modality), progress)
     if source is None and encoder is not base:
         if base is None:
             raise UsageError(f"the vectors of {modality} were given ready: new samples have no encoder")

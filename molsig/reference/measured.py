@@ -11,13 +11,15 @@ from molsig.errors import InputError, NotFoundError, UsageError
 from molsig.types import FeatureMatrix, PatientTable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from molsig.encoders.expression import ExpressionEncoder
     from molsig.index.store import Store
-    from molsig.ingest.cohort import Cohort
+    from molsig.ingest.cohort import Cohort, Source
     from molsig.reference.encoder_shelf import EncoderShelf
-    from molsig.types import Progress, SampleId
+    from molsig.types import Progress, Records, SampleId
 
 CANCER = ("tumour", "metastasis")
 """Kinds of samples that markers are looked for in."""
@@ -85,11 +87,7 @@ def read_measured(store: Store, cohort: Cohort, label: str, *, modality: str | N
     InputError
         The reference knows the label of none of its patients.
     """
-    from molsig.ingest.cohort import load
-    from molsig.reference.encoding import gene_map
-
-    if label not in (columns := store.columns()):
-        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns) or 'none'}")
+    check_label(store, label)
     sources = [one for one in cohort.sources() if modality is None or one.modality == modality]
     if len(sources) != 1:
         given = ", ".join(one.modality for one in cohort.sources()) or "none"
@@ -97,10 +95,16 @@ def read_measured(store: Store, cohort: Cohort, label: str, *, modality: str | N
             "markers are found on one file of measurements, which a reference does not keep: give --rna FILE, --mirna "
             f"FILE or --matrix NAME=FILE, and --modality where there are several (given: {given})"
         )
-    matrix = load(sources[0], genes=gene_map(store, cohort), progress=progress)
-    if isinstance(matrix, PatientTable) or not isinstance(matrix, FeatureMatrix):
+    matrix = read_source(store, cohort, sources[0], progress)
+    if not isinstance(matrix, FeatureMatrix):
         raise UsageError(f"{matrix.report.file} holds no matrix of measurements, whose features could be markers")
-    labels = _labels(store, matrix, label)
+    labels = labels_of(store, matrix.samples, label)
+    if not any(labels):
+        raise InputError(
+            f"none of the {len(labels):,} samples is of a patient whose {label} the reference knows",
+            file=matrix.report.file,
+            hint="Give the file that was ingested, or a patient table with `molsig ingest REF --clinical FILE`",
+        )
     rows = np.flatnonzero(
         [kind is not None and one.kind in CANCER for kind, one in zip(labels, matrix.samples, strict=True)]
     )
@@ -157,14 +161,30 @@ def matrix_encoder(
     return encoder
 
 
-def _labels(store: Store, matrix: FeatureMatrix, label: str) -> tuple[str | None, ...]:
-    stored = store.attributes(store.select_patients(), [label])
-    known = dict(zip(stored["patient"].to_pylist(), stored[label].to_pylist(), strict=True))
-    found = tuple(None if (told := known.get(one.patient)) is None else str(told) for one in matrix.samples)
-    if not any(found):
-        raise InputError(
-            f"none of the {len(found):,} samples is of a patient whose {label} the reference knows",
-            file=matrix.report.file,
-            hint="Give the file that was ingested, or a patient table with `molsig ingest REF --clinical FILE`",
-        )
-    return found
+def check_label(store: Store, label: str) -> None:
+    """Raise `UsageError` where the reference has no such patient column."""
+    if label not in (columns := store.columns()):
+        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns) or 'none'}")
+
+
+def labels_of(store: Store, samples: Sequence[SampleId], label: str) -> tuple[str | None, ...]:
+    """What a patient column says of the patients of some samples, as text; None where nothing is known."""
+    told = store.column(label, [one.patient for one in samples])
+    return tuple(None if one is None else str(one) for one in told)
+
+
+def read_source(store: Store, cohort: Cohort, source: Source, progress: Progress) -> Records:
+    """Read one file of a cohort, genes by the names that the encoders of the reference know.
+
+    Raises
+    ------
+    UsageError
+        It holds patient columns, no samples.
+    """
+    from molsig.ingest.cohort import load
+    from molsig.reference.encoding import gene_map
+
+    records = load(source, genes=gene_map(store, cohort), progress=progress)
+    if isinstance(records, PatientTable):
+        raise UsageError(f"{records.report.file} holds patient columns, no samples")
+    return records

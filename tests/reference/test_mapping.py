@@ -47,6 +47,19 @@ def test_an_encoder_that_is_a_map_is_drawn_as_it_is(mapped: Path, cohort_files: 
     assert set(given.activations.classes) == {one for one in given.classes() if one is not None}
 
 
+def test_a_map_that_cannot_be_kept_is_drawn_all_the_same(
+    mapped: Path, cohort_files: SimulatedCohort, tmp_path: Path
+) -> None:
+    import shutil
+
+    own = Reference.open(shutil.copytree(mapped, tmp_path / "own.molsig"))
+    (own.path / "maps").write_text("in the way")
+    found = own.map("cancer_type", mirna=cohort_files.mirna, refit=True, epochs=2)
+    assert found.fitted
+    assert found.landings == ()
+    assert any("could not be kept" in one for one in found.notes)
+
+
 def test_patients_that_are_forgotten_leave_the_map(mapped: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
     import shutil
 
