@@ -127,11 +127,17 @@ def labelled(report: MapReport, colours: Mapping[str, str]) -> str:
                 'stroke-width="1.5"/>'
             )
     names = [
-        f'<text class="name" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{escape(name)}</text>'
+        f'<text class="name" x="{_inside(x, name):.1f}" y="{y + 4:.1f}" text-anchor="middle">{escape(name)}</text>'
         for name, x, y in _tags(spots)
     ]
     group = f'<g pointer-events="none">{"".join([*marks, *names])}</g>'
     return _svg("Labels of the nodes", SIDE, step * rows, [*cells, group, *_stars(report.landings, step)])
+
+
+def _inside(x: float, name: str) -> float:
+    """Where a name is centred so that neither end is cut off at the border; a letter is some 7 pixels wide."""
+    half = 3.5 * len(name)
+    return min(max(x, half), max(half, SIDE - half))
 
 
 def sheet(report: MapReport, drawn: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from molsig.evaluate.map_pictures import SIDE
 from molsig.reference import Reference
 from molsig.simulate import SimulatedCohort
 
@@ -34,6 +35,9 @@ def test_a_map_is_drawn_kept_and_landed_on(own: Path, cohort_files: SimulatedCoh
     assert "SIM-" not in text + done.stdout, "no sample is named"
     assert not re.search(r"(src|href)=", text), "nothing is fetched"
     assert figure.read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    names = re.findall(r'class="name" x="([\d.-]+)" [^>]*>([^<]+)<', text)
+    assert names
+    assert all(3.5 * len(name) <= float(x) <= SIDE - 3.5 * len(name) for x, name in names), "none is cut off"
 
     again = molsig(*asked, "--query", cohort_files.mirna, "--json", "--members", "--html", page)
     assert again.returncode == 0, again.stderr
