@@ -214,11 +214,13 @@ class _Path:
 
     def rotated(self, x: Matrix) -> Matrix:
         """Samples in the directions of V, (n, rank)."""
-        return x @ self._v.T
+        rotated: Matrix = x @ self._v.T
+        return rotated
 
     def turned(self, y: Matrix) -> Matrix:
         """U^T y, (rank, targets)."""
-        return self._u.T @ y
+        turned: Matrix = self._u.T @ y
+        return turned
 
     def shrunk(self, penalty: float) -> Matrix:
         """s / (s^2 + penalty), (rank,)."""
