@@ -102,8 +102,8 @@ def enrich(
         print_json(document)
         return
     print_table(
-        f"{found.significant():,} of {len(rows):,} gene sets have more of {found.genes:,} genes than by chance (q < .05); "
-        f"background: {found.background:,} genes, {told}",
+        f"{found.significant():,} of {len(rows):,} gene sets have more of {found.genes:,} genes than by chance "
+        f"(q < .05); background: {found.background:,} genes, {told}",
         [
             {
                 "set": one.name,

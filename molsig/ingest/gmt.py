@@ -1,8 +1,8 @@
 """Gene sets as GMT files have them, and lists of genes to look for in such sets.
 
-GMT (Broad Institute): one set a line, parted by tabs: its name, a description, its genes. A list of genes is a text file
-of one gene a line, or a table with a column of genes; where that table tells which genes are ``landmark``, these are the
-list and all of its genes are those that could have been chosen.
+GMT (Broad Institute): one set a line, parted by tabs: its name, a description, its genes. A list of genes is a text
+file of one gene a line, or a table with a column of genes; where that table tells which genes are ``landmark``, these
+are the list and all of its genes are those that could have been chosen.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
 
 The tests are SciPy's `hypergeom` and `false_discovery_control` (Benjamini and Hochberg 1995). gseapy 1.3 calls the same
 `hypergeom.sf` for the same numbers, and would bring requests and its plotting along, which a program that opens no
-connection has no use for. Other than there, sets without a hit are tested too: the false discovery rate is over all sets
-that were asked about. The landmark-gene study tested GO terms in this way with clusterProfiler, whose limits of set size
-are the default.
+connection has no use for. Other than there, sets without a hit are tested too: the false discovery rate is over all
+sets that were asked about. The landmark-gene study tested GO terms in this way with clusterProfiler, whose limits of
+set size are the default.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.01
 """Share of the other genes above which a gene fails the permutation test."""
-BLOCK = 1024
+BLOCK = 256
 """Predicted genes that are compared with all measured ones at a time."""
 CONFIDENCE = 0.95
 

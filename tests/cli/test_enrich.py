@@ -42,7 +42,7 @@ def test_a_table_of_landmarks_brings_its_background(tmp_path: Path, sets: Path) 
     }  # fmt: skip
     assert told["too_small"] == 1
     assert "1 sets with fewer than 10" in done.stderr
-    rows = list(csv.DictReader(target.open()))
+    rows = list(csv.DictReader(target.read_text().splitlines()))
     assert rows[0]["genes"].split() == GENES[:8]
 
 
