@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from molsig.reference.map_report import MapReport
     from molsig.reference.marking import MarkerReport
     from molsig.reference.metastases import MetastaticReport
+    from molsig.reference.rebuilding import Rebuilt
     from molsig.reference.typing_support import Support, SupportShelf
     from molsig.retrieval.answer import Answer
     from molsig.retrieval.nearest import Nearest
@@ -883,6 +884,66 @@ class Reference:
             seed=seed,
         )
         return find_landmarks(self._store, _cohort(cohort, files), how, progress)
+
+    def rebuild(
+        self,
+        path: str | Path,
+        landmarks: LandmarkReport,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        label: str | None = None,
+        epochs: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> Rebuilt:
+        """Make a new reference whose encoder of one modality is fitted to landmark genes alone; the rest is as here.
+
+        Parameters
+        ----------
+        path
+            The reference to make.
+        landmarks
+            What `landmarks` gave.
+        cohort, files
+            The file it was asked about, once more, with every stored sample of the modality.
+        label
+            Patient column that a network which needs one learns from; ``cancer_type`` by default.
+        seed, epochs, device
+            Of the encoder.
+
+        Returns
+        -------
+        Rebuilt
+            What both references take: bytes by part, seconds to read and encode.
+
+        Raises
+        ------
+        UsageError
+            There is something at `path`.
+        InputError
+            Stored samples are not in the file.
+        """
+        from molsig.reference.measured import read_matrix
+        from molsig.reference.rebuilding import rebuild
+
+        matrix = read_matrix(
+            self._store, _cohort(cohort, files), "landmarks", modality=landmarks.modality, progress=progress
+        )
+        return rebuild(
+            self._store,
+            Path(path),
+            matrix,
+            landmarks.genes,
+            landmarks.landmarks,
+            label=label,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            shelf=self._encoders,
+            progress=progress,
+        )
 
     def annotate(
         self,

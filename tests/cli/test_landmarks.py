@@ -73,6 +73,38 @@ def test_the_best_method_is_chosen_on_patients_held_back(built: Path, cohort_fil
     assert {one["method"] for one in told["scores"]} == {told["method"]}
 
 
+def test_a_reference_is_rebuilt_on_landmarks(built: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
+    fresh = tmp_path / "few.molsig"
+    done = molsig(
+        "landmarks", built, "--rna", cohort_files.rna, "--n", 60, "--method", "variance", "--rebuild", fresh, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["rebuilt"]
+    old, new = Reference.open(built), Reference.open(fresh)
+    before, after = old.info(), new.info()
+    assert told["after"]["total"] == after["bytes"]
+    assert told["after"]["encoders"] < told["before"]["encoders"]
+    assert {one["figure"] for one in told["accuracy"]} == {"p@10", "vote@10"}
+    assert all(0 < one["after"] <= 1 for one in told["accuracy"])
+    assert before["patients"] == after["patients"]
+    assert before["columns"] == after["columns"]
+    assert before["modalities"].keys() == after["modalities"].keys()
+    for modality in ("mirna", "mutation"):
+        assert before["modalities"][modality] == after["modalities"][modality]
+    encoder = next(one["card"] for one in new.encoders() if one["modality"] == "rna")
+    assert encoder["name"] == "rna-vae"
+    assert encoder["n_features"] <= 60
+    assert all(check.ok for check in new.verify())
+    # What is carried over is the same vectors of the same inputs: the same files change nothing.
+    again = new.ingest(mirna=cohort_files.mirna, mutations=cohort_files.mutations, learn=False)
+    assert again.conflicts == 0
+    assert sum(again.added.values()) == 0
+    found = new.query_files(rna=cohort_files.new_rna, k=3)
+    assert all(len(one.hits) == 3 for one in found)
+    with pytest.raises(UsageError, match="something already"):
+        old.rebuild(fresh, old.landmarks(rna=cohort_files.rna, n=20, method="variance"), rna=cohort_files.rna)
+
+
 def test_what_cannot_be_asked_is_told(built: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
     done = molsig("landmarks", built, "--rna", cohort_files.rna, "--output", tmp_path / "genes.txt")
     assert done.returncode == 2
