@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 METHODS = ("autoencoder", "variance", "medoids", "pca", "random")
 
+DEFAULT = "medoids"
+
 COMPONENTS = 100
 """Leading components of ``pca``: as many as the bottleneck has units."""
 KEPT = 0.9

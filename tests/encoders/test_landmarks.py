@@ -2,22 +2,25 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from molsig.encoders.landmark_autoencoder import PAPER, Recipe, fit
 from molsig.encoders.landmarks import METHODS, rank_genes, stability
 from molsig.errors import UsageError
 
+Values = NDArray[np.float32]
+
 QUICK = Recipe(epochs=40, batch=16, learning_rate=1e-2)
 SMALL = (20, 6)
 
 
-def programmes(samples: int = 120, of_each: int = 8, noise: int = 24, seed: int = 0) -> np.ndarray:
+def programmes(samples: int = 120, of_each: int = 8, noise: int = 24, seed: int = 0) -> Values:
     """Three hidden programmes, each with genes that follow it, then genes that follow nothing; all of variance 1."""
     random = np.random.default_rng(seed)
     hidden = random.normal(size=(samples, 3))
     follow = np.repeat(hidden, of_each, axis=1) + 0.3 * random.normal(size=(samples, 3 * of_each))
     values = np.concatenate([follow, random.normal(size=(samples, noise))], axis=1)
-    return (8 + values / values.std(axis=0)).astype(np.float32)
+    return np.asarray(8 + values / values.std(axis=0), dtype=np.float32)
 
 
 @pytest.mark.parametrize("method", METHODS)
