@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import annotate, bench, compose, demo, evaluate, ingest, learn, manage, markers, query
+from molsig.cli import (
+    annotate,
+    bench,
+    compose,
+    demo,
+    enrich,
+    evaluate,
+    ingest,
+    landmarks,
+    learn,
+    manage,
+    markers,
+    query,
+)
 from molsig.cli import map as map_verb
 from molsig.cli import type as typing_verb
 
@@ -49,6 +62,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)
 app.command("map")(map_verb.draw_map)
 app.command("markers")(markers.markers)
+app.command("landmarks")(landmarks.landmarks)
+app.command("enrich")(enrich.enrich)
 app.command("annotate")(annotate.annotate)
 app.command("info")(manage.info)
 app.command("encoders")(manage.encoders)

@@ -21,6 +21,8 @@ gradients has no such limit.
 A rule at a ReLU needs the ReLU to be a module of its own, called once a pass; both are checked. Both samples of a pair
 therefore go through a network as one batch, rows (n, 2, features) laid out as (2 n, features): see
 `molsig.retrieval.markers`. A new method is a function of (scored module, x, r) in `attribution_rules.RULES`.
+
+`mean_contributions` asks DeepLIFT of all outputs of a layer at once, each row and output checked in the same way.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from molsig.encoders.attribution_rules import HOOKED, RULES, TOLERANCE, allowed, check_modules
+from molsig.encoders.attribution_rules import HOOKED, RULES, TOLERANCE, allowed, check_modules, rescale_each
 from molsig.errors import MolsigError, UsageError
 from molsig.types import silent
 
@@ -48,6 +50,8 @@ Score = Callable[[nn.Module, "Tensor"], "Tensor"]
 """Of a network and a batch of inputs: one number a row, (batch,)."""
 
 METHODS = tuple(RULES)
+
+TRAINING = "the network is in training mode, in which its score depends on chance: call eval() first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def attribute(
             f"{method} {'needs a reference' if divides else 'takes no reference'} to compare the input with"
         )
     if network.training:
-        raise UsageError("the network is in training mode, in which its score depends on chance: call eval() first")
+        raise UsageError(TRAINING)
     scored = _prepared(network, score, double=divides)
     parameter = next(scored.parameters(), torch.empty(0))
     kind = torch.float64 if divides else torch.float32
@@ -162,6 +166,68 @@ def attribute(
     return Attribution(method, told, values, scores, missed if divides else None)
 
 
+def mean_contributions(
+    network: nn.Module,
+    inputs: NDArray[np.floating],
+    *,
+    reference: NDArray[np.floating],
+    batch: int = 64,
+    progress: Progress = silent,
+) -> NDArray[np.float64]:
+    """Mean absolute contribution of each input to each output of a network, by DeepLIFT's Rescale rule.
+
+    A row goes forward once for all outputs and back once for each, in float64. The parts of every row and output are
+    checked as those of `attribute` are; nothing but their mean is kept.
+
+    Parameters
+    ----------
+    network
+        A module in evaluation mode of many outputs a row, (batch, outputs); it is not changed.
+    inputs
+        (n, features), n at least 1.
+    reference
+        What the inputs are compared with, of the shape of one row or of all.
+
+    Returns
+    -------
+    NDArray
+        float64, (outputs, features).
+
+    Raises
+    ------
+    UsageError, MolsigError, MissingExtraError
+        As `attribute`.
+    """
+    if network.training:
+        raise UsageError(TRAINING)
+    copied = _copied(network, double=True)
+    device = next(copied.parameters(), torch.empty(0)).device
+    given = np.asarray(inputs)
+    against = np.broadcast_to(np.asarray(reference), given.shape)
+    total: Tensor | None = None
+    for start in range(0, len(given), batch):
+        part = slice(start, min(len(given), start + batch))
+        x = torch.tensor(given[part].copy(), dtype=torch.float64, device=device)
+        r = torch.tensor(against[part].copy(), dtype=torch.float64, device=device)
+        if start == 0:
+            check_modules(copied, x[:1], HOOKED["deeplift"])
+        with torch.no_grad():
+            at_x, at_r = copied(x), copied(r)
+        if total is None:
+            total = torch.zeros(at_x.shape[1], given.shape[1], dtype=torch.float64, device=device)
+        summed = total
+
+        def add(output: int, found: Tensor) -> None:
+            _missed(found, at_x[:, output], at_r[:, output], "deeplift", start)  # noqa: B023
+            summed[output] += found.abs().sum(dim=0)  # noqa: B023
+
+        rescale_each(copied, x, r, add)
+        progress("attribute (deeplift)", part.stop, len(given))
+    if total is None:
+        raise UsageError("there are no rows to attribute")
+    return np.asarray(total.cpu().numpy() / len(given))
+
+
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
     """A copy whose weights are shuffled within each tensor: the sanity test of Adebayo et al. 2018 (arXiv:1810.03292).
 
@@ -177,12 +243,16 @@ def randomised(network: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def _prepared(network: nn.Module, score: Score | None, *, double: bool) -> _Scored:
+    return _Scored(_copied(network, double=double), score).eval()
+
+
+def _copied(network: nn.Module, *, double: bool) -> nn.Module:
     """A copy, so that hooks and precision leave the user's network alone."""
     copied = copy.deepcopy(network).eval().requires_grad_(False)
     if double:
         on_mps = any(tensor.device.type == "mps" for tensor in copied.parameters())
         copied = (copied.cpu() if on_mps else copied).double()
-    return _Scored(copied, score).eval()
+    return copied
 
 
 def _missed(found: Tensor, score: Tensor, at_reference: Tensor, method: str, start: int) -> NDArray[np.float64]:

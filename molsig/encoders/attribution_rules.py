@@ -57,6 +57,35 @@ def _deeplift(scored: nn.Module, x: Tensor, r: Tensor | None) -> Tensor:
     return found
 
 
+def rescale_each(network: nn.Module, x: Tensor, r: Tensor, each: Callable[[int, Tensor], None]) -> None:
+    """Give `each` output of a network, (batch, outputs), with the Rescale contributions of x to it, in turn.
+
+    Forward once for all outputs, back once for each. captum forgets after one way back what went into each
+    non-linearity and what came out of it; here that is kept until the last.
+    """
+    rule = _captum().DeepLift(network)
+    once = rule._backward_hook
+
+    def kept(module: nn.Module, *slopes: Tensor) -> Any:
+        given, gave = module.input, module.output
+        found = once(module, *slopes)
+        module.input, module.output = given, gave
+        return found
+
+    def ways_back(forward: Callable[[], Tensor], inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            outputs = forward()
+        slopes = inputs
+        for output in range(outputs.shape[1]):
+            slopes = torch.autograd.grad(outputs[:, output].sum(), inputs, retain_graph=output + 1 < outputs.shape[1])
+            each(output, ((x - r) * slopes[0]).detach())
+        return slopes
+
+    rule._backward_hook, rule.gradient_func = kept, ways_back
+    with _quietly():
+        rule.attribute(x.requires_grad_(), baselines=r)
+
+
 def _integrated(scored: nn.Module, x: Tensor, r: Tensor | None) -> Tensor:
     """Adaptive: a piece of the way is halved until what its gradients give is what the score moves along it.
 

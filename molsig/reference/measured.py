@@ -88,16 +88,7 @@ def read_measured(store: Store, cohort: Cohort, label: str, *, modality: str | N
         The reference knows the label of none of its patients.
     """
     check_label(store, label)
-    sources = [one for one in cohort.sources() if modality is None or one.modality == modality]
-    if len(sources) != 1:
-        given = ", ".join(one.modality for one in cohort.sources()) or "none"
-        raise UsageError(
-            "markers are found on one file of measurements, which a reference does not keep: give --rna FILE, --mirna "
-            f"FILE or --matrix NAME=FILE, and --modality where there are several (given: {given})"
-        )
-    matrix = read_source(store, cohort, sources[0], progress)
-    if not isinstance(matrix, FeatureMatrix):
-        raise UsageError(f"{matrix.report.file} holds no matrix of measurements, whose features could be markers")
+    matrix = read_matrix(store, cohort, "markers", modality=modality, progress=progress)
     labels = labels_of(store, matrix.samples, label)
     if not any(labels):
         raise InputError(
@@ -111,6 +102,32 @@ def read_measured(store: Store, cohort: Cohort, label: str, *, modality: str | N
     missing = sum(one is None for one in labels)
     told = f"{missing:,} of {len(labels):,} samples have no {label} in the reference and were left out"
     return Measured(matrix, label, labels, rows, (told,) if missing else ())
+
+
+def read_matrix(store: Store, cohort: Cohort, what: str, *, modality: str | None, progress: Progress) -> FeatureMatrix:
+    """Read the one matrix that is meant.
+
+    Parameters
+    ----------
+    what
+        What is looked for among its features: ``markers``, for what is said of another file.
+
+    Raises
+    ------
+    UsageError
+        There is not one file, or it holds no matrix.
+    """
+    sources = [one for one in cohort.sources() if modality is None or one.modality == modality]
+    if len(sources) != 1:
+        given = ", ".join(one.modality for one in cohort.sources()) or "none"
+        raise UsageError(
+            f"{what} are found on one file of measurements, which a reference does not keep: give --rna FILE, --mirna "
+            f"FILE or --matrix NAME=FILE, and --modality where there are several (given: {given})"
+        )
+    matrix = read_source(store, cohort, sources[0], progress)
+    if not isinstance(matrix, FeatureMatrix):
+        raise UsageError(f"{matrix.report.file} holds no matrix of measurements, whose features could be {what}")
+    return matrix
 
 
 def encoder_inputs(measured: Measured, encoder: ExpressionEncoder) -> EncoderInputs:

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from molsig.reference.annotation_report import AnnotationReport
     from molsig.reference.composing import ComposeReport
     from molsig.reference.ingestion import IngestReport
+    from molsig.reference.landmark_report import LandmarkReport
     from molsig.reference.map_report import MapReport
     from molsig.reference.marking import MarkerReport
     from molsig.reference.metastases import MetastaticReport
+    from molsig.reference.rebuilding import Rebuilt
     from molsig.reference.typing_support import Support, SupportShelf
     from molsig.retrieval.answer import Answer
     from molsig.retrieval.nearest import Nearest
@@ -814,6 +816,133 @@ class Reference:
 
         return find_metastatic(
             self._store, _cohort(cohort, files), label, modality=modality, seed=seed, progress=progress
+        )
+
+    def landmarks(
+        self,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        n: int = 943,
+        method: str | None = None,
+        compare: bool = False,
+        inference: str = "ridge",
+        resamples: int = 0,
+        group: str | None = None,
+        modality: str | None = None,
+        seed: int = 0,
+        progress: Progress = silent,
+        **files: Any,
+    ) -> LandmarkReport:
+        """Rank the genes of a file by how well the others can be told from them, and measure that.
+
+        Ranking and inference are fitted on four fifths of the patients and judged on the others: whole groups of them,
+        where the reference knows any, and single ones. The list that is given back is ranked on all samples.
+
+        Parameters
+        ----------
+        cohort, files
+            Where the measurements are, which a reference does not keep: one matrix, as in `ingest`. Only samples of
+            stored patients count.
+        n
+            How many landmarks.
+        method
+            One of `molsig.encoders.landmarks.METHODS`, or ``auto``: the one that does best on patients held back from
+            the training ones. By default the one that did best on real data.
+        compare
+            Measure the other methods, too.
+        inference
+            What tells the other genes: ``ridge`` regression or ``dgex``, a deep network.
+        resamples
+            Draws of patients to tell from how much the choice depends on who is in the cohort; none by default.
+        group
+            Column whose values are held out whole; ``site`` by default, if it is stored.
+        modality
+            Which of several matrices.
+        seed
+            Of parts, draws, networks and clusters.
+
+        Raises
+        ------
+        UsageError
+            No such method or column, not one matrix, or too few genes for n landmarks.
+        InputError
+            The reference knows too few of the patients.
+        MissingExtraError
+            Method ``autoencoder`` without captum.
+        """
+        from molsig.encoders.landmarks import DEFAULT
+        from molsig.reference.landmarking import LandmarkOptions, find_landmarks
+
+        how = LandmarkOptions(
+            n=n,
+            method=method or DEFAULT,
+            compare=compare,
+            inference=inference,
+            resamples=resamples,
+            group=group,
+            modality=modality,
+            seed=seed,
+        )
+        return find_landmarks(self._store, _cohort(cohort, files), how, progress)
+
+    def rebuild(
+        self,
+        path: str | Path,
+        landmarks: LandmarkReport,
+        cohort: str | Path | Cohort | None = None,
+        *,
+        label: str | None = None,
+        epochs: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        progress: Progress = silent,
+        **files: Any,
+    ) -> Rebuilt:
+        """Make a new reference whose encoder of one modality is fitted to landmark genes alone; the rest is as here.
+
+        Parameters
+        ----------
+        path
+            The reference to make.
+        landmarks
+            What `landmarks` gave.
+        cohort, files
+            The file it was asked about, once more, with every stored sample of the modality.
+        label
+            Patient column that a network which needs one learns from; ``cancer_type`` by default.
+        seed, epochs, device
+            Of the encoder.
+
+        Returns
+        -------
+        Rebuilt
+            What both references take: bytes by part, seconds to read and encode.
+
+        Raises
+        ------
+        UsageError
+            There is something at `path`.
+        InputError
+            Stored samples are not in the file.
+        """
+        from molsig.reference.measured import read_matrix
+        from molsig.reference.rebuilding import rebuild
+
+        matrix = read_matrix(
+            self._store, _cohort(cohort, files), "landmarks", modality=landmarks.modality, progress=progress
+        )
+        return rebuild(
+            self._store,
+            Path(path),
+            matrix,
+            landmarks.genes,
+            landmarks.landmarks,
+            label=label,
+            seed=seed,
+            epochs=epochs,
+            device=device,
+            shelf=self._encoders,
+            progress=progress,
         )
 
     def annotate(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from molsig.encoders.attribution import METHODS, attribute, randomised
+from molsig.encoders.attribution import METHODS, attribute, mean_contributions, randomised
 from molsig.encoders.siamese_network import Siamese
 from molsig.errors import MissingExtraError, MolsigError, UsageError
 
@@ -142,6 +142,33 @@ def test_a_relu_that_is_no_module_is_refused(method: str) -> None:
 
     with pytest.raises(UsageError, match="no modules"):
         attribute(Hidden().eval(), X, method=method, reference=reference_of(method))
+
+
+def test_all_outputs_at_once_are_each_output_by_itself() -> None:
+    torch.manual_seed(4)
+    network = nn.Sequential(nn.Linear(6, 5), nn.Sigmoid(), nn.Dropout(0.5), nn.Linear(5, 3), nn.Sigmoid()).eval()
+    away = np.full(6, 0.2)
+    found = mean_contributions(network, X, reference=away, batch=3)
+    for unit in range(3):
+        alone = attribute(network, X, method="deeplift", score=lambda n, x, u=unit: n(x)[:, u], reference=away)  # type: ignore[misc]
+        np.testing.assert_allclose(found[unit], np.abs(alone.values).mean(axis=0), rtol=1e-5)
+
+
+def test_all_outputs_at_once_are_checked_too() -> None:
+    class Squared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(6, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.linear(x)[:, 0], self.linear(x)[:, 1].square()], dim=1)
+
+    with pytest.raises(MolsigError, match="use integrated"):
+        mean_contributions(Squared().eval(), X, reference=ZERO)
+    with pytest.raises(UsageError, match="training mode"):
+        mean_contributions(Squared(), X, reference=ZERO)
+    with pytest.raises(UsageError, match="no rows"):
+        mean_contributions(net(), X[:0], reference=ZERO)
 
 
 def test_a_module_called_twice_is_refused() -> None:
