@@ -1,4 +1,4 @@
-"""What the pages of markers have in common: a document of figures and tables, and pictures in a folder."""
+"""What pages of markers and of explanations have in common: a document of figures and tables, pictures in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def document(title: str, lead: str, notes: Sequence[str], sections: Iterable[tuple[str, str]]) -> str:
+def document(
+    title: str, lead: str, notes: Sequence[str], sections: Iterable[tuple[str, str]], *, verb: str = "markers"
+) -> str:
     """A whole page without scripts or outside links; sections are a heading, as text, and what is below, as HTML."""
     said = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
@@ -22,7 +24,7 @@ def document(title: str, lead: str, notes: Sequence[str], sections: Iterable[tup
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(lead)}</p>"
         + (f"<div class='notes'><ul>{said}</ul></div>" if notes else "")
         + "".join(f"<h2>{escape(heading)}</h2>{body}" for heading, body in sections)
-        + "<footer>molsig markers. Research use only.</footer></body></html>\n"
+        + f"<footer>molsig {verb}. Research use only.</footer></body></html>\n"
     )
 
 
@@ -43,12 +45,12 @@ def listing(head: Sequence[str], rows: Iterable[Sequence[object]], *, words: Seq
     return f"<div class='wide'><table><tr>{line('th', head)}</tr>{body}</table></div>"
 
 
-def save_pictures(pictures: Mapping[str, str | None], folder: Path) -> list[Path]:
+def save_pictures(pictures: Mapping[str, str | None], folder: Path, *, verb: str = "markers") -> list[Path]:
     """Write pictures, by what they are called, as SVG files into a folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, picture in pictures.items():
         if picture is not None:
-            written.append(folder / f"markers-{name}.svg")
+            written.append(folder / f"{verb}-{name}.svg")
             written[-1].write_text(standing_alone(picture), encoding="utf-8")
     return written
