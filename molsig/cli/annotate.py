@@ -224,10 +224,10 @@ def _print_explanation(field: str, found: ExplanationReport) -> None:
         f"{found.held_out}",
         [
             {
-                "class": row["class"],
+                field: row["class"],
                 "explained": row["samples"],
                 "right": row["right"],
-                "inputs to change a call": None if row["fewest_zeroed"] is None else f"{row['fewest_zeroed']:.1f}",
+                "to change a call": None if row["fewest_zeroed"] is None else f"{row['fewest_zeroed']:.1f}",
                 "comes to": row["nearest"],
                 "speak for it": ", ".join(one["feature"] for one in row["inputs"]),
             }

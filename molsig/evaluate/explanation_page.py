@@ -5,10 +5,11 @@ The page counts patients; those it was made of are named where that was asked fo
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from molsig.evaluate.explanation_pictures import of_patient
-from molsig.evaluate.marker_document import document, figure, listing
+from molsig.evaluate.marker_document import document, listing
 from molsig.retrieval.annotate_explain import MOST_OF_CLASS
 from molsig.retrieval.annotation_scores import LabelScores
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from molsig.reference.annotation_report import AnnotationReport
     from molsig.reference.explanation_report import ExplanationReport
 
-LISTED = 6
+LISTED = 5
 """Inputs that the table has of each class."""
 
 _CAPTIONS = {
@@ -45,6 +46,15 @@ _CAPTIONS = {
         "D2, stability. The same, until the call is any other class than that of the row.",
     ),
 }
+_OF_CLASSES = (
+    "Speak for it: the largest scores (D1). To change a call: inputs set to zero until the network calls a patient "
+    "otherwise, in the order that takes fewest; mean over the patients it calls rightly. Comes to: the other class "
+    "that takes fewest, of most patients."
+)
+_OF_PATIENT = (
+    "Scores of one patient's inputs for each class, less their mean over the classes: the inputs that part the classes "
+    "most. Predictions are calibrated afterwards and may differ from the network's call."
+)
 
 
 def page(report: AnnotationReport, drawn: Mapping[str, str], *, members: bool = False) -> str:
@@ -73,27 +83,24 @@ def page(report: AnnotationReport, drawn: Mapping[str, str], *, members: bool = 
         "a feature that is low has next to no score, however telling its absence may be. What is explained is the "
         "network, not the biology: it may call by anything that goes with the class in this cohort."
     )
-    sections = [("What the network makes of patients it has not seen", _validation(report) + _classes(found))]
-    sections += [(_CAPTIONS[name][0], figure(picture, _CAPTIONS[name][1])) for name, picture in drawn.items()]
-    sections += [
-        (f"Why {one.patient} is called {one.called}", figure(of_patient(found, one), _OF_PATIENT))
-        for one in found.named
+    sections = [
+        ("How often the network is right about patients it has not seen", _validation(report)),
+        ("Class by class", _said(_OF_CLASSES) + _classes(found)),
+        *((heading, _said(words) + drawn[name]) for name, (heading, words) in _CAPTIONS.items() if name in drawn),
+        *(
+            (f"Why {one.patient} is called {one.called}", _said(_OF_PATIENT) + of_patient(found, one))
+            for one in found.named
+        ),
     ]
     return document(
         f"What calls of {report.field} rest on",
-        f"{len(found.found.rows):,} patients with a recorded {report.field}, at most {MOST_OF_CLASS} of a value, each "
-        f"explained by a network that was fitted without them (held out {found.held_out}). {len(found.features):,} "
-        f"features, {report.source['inputs']}. DeepLIFT scores of logits.",
+        f"{len(found.found.rows):,} patients with a recorded {report.field}, at most {MOST_OF_CLASS} of a class, each "
+        f"explained by a network that was fitted without them (held out {found.held_out}). {found.inputs:,} of "
+        f"{len(found.features):,} features, {report.source['inputs']}. DeepLIFT scores of logits.",
         [*report.notes, zero, named],
         sections,
         verb="annotate",
     )
-
-
-_OF_PATIENT = (
-    "DeepLIFT scores of one patient's inputs for each class, less their mean over the classes: the inputs that part "
-    "the classes most. Predictions are calibrated afterwards and may differ from the network's call."
-)
 
 
 def _validation(report: AnnotationReport) -> str:
@@ -106,11 +113,15 @@ def _validation(report: AnnotationReport) -> str:
 
 
 def _classes(found: ExplanationReport) -> str:
-    return "<p></p>" + listing(
-        ("class", "explained", "right", "inputs to change a call", "comes to", "speak for it"),
-        list(_cells(found)),
+    return listing(
+        ("class", "explained", "right", "to change a call", "comes to", "speak for it"),
+        _cells(found),
         words=("class", "comes to", "speak for it"),
     )
+
+
+def _said(words: str) -> str:
+    return f"<p>{escape(words)}</p>"
 
 
 def _cells(found: ExplanationReport) -> Iterator[tuple[object, ...]]:

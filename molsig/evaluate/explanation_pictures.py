@@ -68,7 +68,7 @@ def pictures(report: ExplanationReport, *, members: bool = False) -> dict[str, s
         ("stability", "Inputs zeroed until the call is any other class", zeroed.stability()),
     ):
         if name == "similarity" or len(names) > 2:
-            drawn[name] = of_zeroed(title, names, means[at], share[at], len(report.features))
+            drawn[name] = of_zeroed(title, names, means[at], share[at], report.inputs)
     return drawn
 
 

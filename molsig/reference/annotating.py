@@ -75,6 +75,11 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
     explanation = explain(found, column, next(iter(schemes)), group, how, progress) if how.explain else None
     predictions = tuple(_predictions(best, column, found.patients, asked, how.recorded, set(how.patients)))
     notes = [*found.notes, *column.notes, *_taught_notes(found, column, field)]
+    if explanation is not None and explanation.at_random:
+        notes.append(
+            f"explained with a random fold held out, as all others of the label are of their {group}: "
+            f"{', '.join(explanation.at_random)}"
+        )
     if group is None or len(schemes) == 1:
         notes.append("no groups to hold out: patients of one hospital stand on both sides, which flatters")
     if not predictions:

@@ -57,11 +57,10 @@ def explain(
     assert isinstance(kept, KeptNetworks)
     n_classes = len(column.classes)
     explained = explain_labels(kept, column.known, column.codes, n_classes, seed=how.seed, progress=progress)
-    able = np.concatenate([rows for rows, _ in kept.fits])
     named = np.flatnonzero(np.isin(found.patients, how.patients))
     if not how.recorded:
         named = named[np.isin(named, column.missing)]
-    named = named[np.isin(named, able)]
+    named = named[kept.first_able(named)[0] != -1]
     scores, called = scores_of_rows(kept, named, n_classes)
     return ExplanationReport(
         features=found.features,

@@ -70,11 +70,21 @@ class ExplanationReport:
     named: tuple[OfPatient, ...]
 
     @property
+    def inputs(self) -> int:
+        """How many of the features the networks look at."""
+        return int(self.found.used.sum())
+
+    @property
     def held_out(self) -> str:
         """How the explained patients were held out, in words."""
         return f"with their {self.group}" if self.scheme == "groups_held_out" else "at random"
 
-    def inputs(self, code: int, n: int) -> list[dict[str, Any]]:
+    @property
+    def at_random(self) -> tuple[str, ...]:
+        """Classes with patients who had to be held out at random: with their group nobody is left to learn from."""
+        return tuple(self.classes[code] for code in np.unique(self.found.codes[self.found.turn > 0]).tolist())
+
+    def first(self, code: int, n: int) -> list[dict[str, Any]]:
         """The inputs that speak most for a class: name, D1, and in which share of its samples they speak for it."""
         mine = self.found.scores[self.found.codes == code]
         return [
@@ -95,10 +105,11 @@ class ExplanationReport:
                 "class": name,
                 "samples": int((mine := found.codes == code).sum()),
                 "right": int((found.called[mine] == code).sum()),
+                "at_random": int((found.turn[mine] > 0).sum()),
                 "zeroed_samples": int(found.zeroed.samples[code]),
                 "fewest_zeroed": _number(fewest[code]),
                 "nearest": None if nearest[code] < 0 else self.classes[nearest[code]],
-                "inputs": self.inputs(code, n),
+                "inputs": self.first(code, n),
             }
             for code, name in enumerate(self.classes)
         ]
@@ -111,6 +122,7 @@ class ExplanationReport:
             "score": "logit",
             "held_out": self.scheme,
             "features": len(self.features),
+            "inputs": self.inputs,
             "missed": self.found.missed,
             "classes": self.rows(LISTED),
         }

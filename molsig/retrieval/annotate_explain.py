@@ -11,9 +11,10 @@ logits alike changes no probability; DeepLIFT's authors subtract the mean over c
 section 3.6), and D1 and D2 are such differences. Scores are those of `molsig.encoders.attribution`, which raises where
 the parts do not add up.
 
-Other than in the study: the samples explained are held out, whole groups of them where groups are known, and each is
-explained by the network that was fitted without it; D1 is averaged over the networks. An input that a network's filter
-left out has the score 0 there. And at most `MOST_OF_CLASS` samples stand for a class.
+Other than in the study: the samples explained are held out, and each is explained by a network that was fitted without
+it: without its whole group, where groups are known and others have its class, else without a random fold. D1 is
+averaged over the networks. An input that a network's filter left out has the score 0 there. And at most `MOST_OF_CLASS`
+samples stand for a class.
 
 Zero is the least value that an input had among the samples learned from (they are scaled from 0 to 1). An input that is
 low has next to no score, however telling its absence may be: what speaks against the other classes by being absent
@@ -51,14 +52,20 @@ _MOST_NUMBERS = 2**26
 
 
 @dataclass(frozen=True, eq=False)
-class KeptNetworks:
-    """The network as a method of annotation that keeps what it fits, to be explained afterwards.
+class Fit:
+    """A network with the rows that it was asked about, none of which it had seen, and the classes that it had."""
 
-    A row is told about by several fits (two schemes of folds); the first one is kept, and it has not seen the row.
-    """
+    asked: Rows
+    taught: Rows
+    fitted: FittedNetwork
+
+
+@dataclass(frozen=True, eq=False)
+class KeptNetworks:
+    """The network as a method of annotation that keeps what it fits, to be explained afterwards."""
 
     network: Network
-    fits: list[tuple[Rows, FittedNetwork]] = field(default_factory=list)
+    fits: list[Fit] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -71,16 +78,27 @@ class KeptNetworks:
         return self.network.present
 
     def tell(self, taught: Rows, codes: Rows, n_classes: int, asked: Rows) -> Array:
-        """As the network, which is kept with the rows that nobody was asked about before."""
+        """As the network, which is kept."""
         fitted = self.network.fit_labels(taught, codes, n_classes)
-        new = np.setdiff1d(asked, np.concatenate([rows for rows, _ in self.fits]) if self.fits else [])
-        if len(new):
-            self.fits.append((new.astype(np.int64), fitted))
+        self.fits.append(Fit(asked, np.unique(codes), fitted))
         return fitted.tell(codes, self.network.values[asked])
 
     def estimate(self, taught: Rows, values: Array, asked: Rows) -> tuple[Array, Array]:
         """As the network; numbers are not explained."""
         return self.network.estimate(taught, values, asked)
+
+    def first_able(self, rows: Rows, codes: Rows | None = None) -> tuple[Rows, Rows]:
+        """Of each row the first fit that was asked about it and had seen its class, and how often others were before.
+
+        -1 where there is none. Without `codes` any class will do.
+        """
+        fit, turn = np.full(len(rows), -1), np.zeros(len(rows), dtype=np.int64)
+        for place, one in enumerate(self.fits):
+            asked = np.isin(rows, one.asked) & (fit == -1)
+            able = asked if codes is None else asked & np.isin(codes, one.taught)
+            fit[able] = place
+            turn += asked & ~able
+        return fit, turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +110,17 @@ class Explanation:
     rows, codes, called
         Which rows of the method were explained, their class, and the class of their largest logit, (n,) each. What
         `predict_labels` makes of the network is calibrated afterwards and may differ.
+    turn
+        0 for a sample explained by a network of the first scheme, 1 for one of the second: with its group held out
+        nobody else had its class, (n,).
     scores
         C of each sample for its class less the mean over the others, float32 (n, features).
     by_class
         D1, (classes, features); NaN for a class without samples.
     zeroed
         D2, of those samples whose call is right.
+    used
+        Whether any of the networks looks at a feature, (features,).
     missed
         Largest share of a logit's difference from that of zeros that the scores of a sample miss.
     """
@@ -105,9 +128,11 @@ class Explanation:
     rows: Rows
     codes: Rows
     called: Rows
+    turn: Rows
     scores: NDArray[np.float32]
     by_class: Array
     zeroed: Zeroed
+    used: NDArray[np.bool_]
     missed: float
 
     def top(self, code: int, n: int) -> Rows:
@@ -138,9 +163,8 @@ def explain_labels(
     MissingExtraError
         captum is not installed.
     """
-    chosen = _drawn(
-        np.where(np.isin(known, np.concatenate([rows for rows, _ in kept.fits])), codes, -1), n_classes, seed
-    )
+    fit, turn = kept.first_able(known, codes)
+    chosen = _drawn(np.where(fit == -1, -1, codes), n_classes, seed)
     rows, of = known[chosen], codes[chosen]
     values = kept.network.values
     scores = np.zeros((len(rows), values.shape[1]), dtype=np.float32)
@@ -148,15 +172,17 @@ def explain_labels(
     zeroed = Zeroed.nobody(n_classes)
     often = max(FEWEST_ZEROED, MOST_ZEROED // n_classes)
     before = np.zeros(n_classes, dtype=np.int64)
+    used = np.zeros(values.shape[1], dtype=bool)
     missed, done = 0.0, 0
-    for asked, fitted in kept.fits:
-        mine = np.flatnonzero(np.isin(rows, asked))
+    for place, fitted in enumerate(one.fitted for one in kept.fits):
+        mine = np.flatnonzero(fit[chosen] == place)
         inputs = len(fitted.scaler.kept)
         for part in np.array_split(mine, -(-len(mine) * inputs * n_classes // _MOST_NUMBERS) or 1):
             if not len(part):
                 continue
             scaled = fitted.scaler(values[rows[part]])
             found, gap = class_scores(fitted.layers, scaled, n_classes)
+            used[fitted.scaler.kept] = True
             missed = max(missed, gap)
             called[part] = fitted.outputs(values[rows[part]]).argmax(axis=1)
             own = found[np.arange(len(part)), :, of[part]]
@@ -175,7 +201,7 @@ def explain_labels(
     np.add.at(sums, of, scores)
     with np.errstate(invalid="ignore"):
         by_class = sums / sizes[:, None]
-    return Explanation(rows, of, called, scores, by_class, zeroed, missed)
+    return Explanation(rows, of, called, turn[chosen], scores, by_class, zeroed, used, missed)
 
 
 def scores_of_rows(kept: KeptNetworks, rows: Rows, n_classes: int) -> tuple[NDArray[np.float32], Rows]:
@@ -186,12 +212,12 @@ def scores_of_rows(kept: KeptNetworks, rows: Rows, n_classes: int) -> tuple[NDAr
     values = kept.network.values
     scores = np.zeros((len(rows), values.shape[1], n_classes), dtype=np.float32)
     called = np.full(len(rows), -1, dtype=np.int64)
-    for asked, fitted in kept.fits:
-        mine = np.flatnonzero(np.isin(rows, asked))
-        if len(mine):
-            found, _ = class_scores(fitted.layers, fitted.scaler(values[rows[mine]]), n_classes)
-            scores[np.ix_(mine, fitted.scaler.kept)] = found - found.mean(axis=2, keepdims=True)
-            called[mine] = fitted.outputs(values[rows[mine]]).argmax(axis=1)
+    fit, _ = kept.first_able(rows)
+    for place in np.unique(fit).tolist():
+        mine, fitted = np.flatnonzero(fit == place), kept.fits[place].fitted
+        found, _ = class_scores(fitted.layers, fitted.scaler(values[rows[mine]]), n_classes)
+        scores[np.ix_(mine, fitted.scaler.kept)] = found - found.mean(axis=2, keepdims=True)
+        called[mine] = fitted.outputs(values[rows[mine]]).argmax(axis=1)
     return scores, called
 
 

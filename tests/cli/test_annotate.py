@@ -191,8 +191,8 @@ def test_what_calls_rest_on_is_a_table_json_and_a_page_without_names(
     done = within(*asked, "--explain", "--json", "--html", page, "--figure", folder)
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)["explanation"]
-    assert {"method", "reference", "score", "held_out", "features", "missed", "classes", "stability", "similarity",
-            "patients"} == told.keys()  # fmt: skip
+    assert {"method", "reference", "score", "held_out", "features", "inputs", "missed", "classes", "stability",
+            "similarity", "patients"} == told.keys()  # fmt: skip
     assert (told["method"], told["reference"], told["score"]) == ("deeplift", "zeros", "logit")
     assert told["held_out"] == "groups_held_out"
     assert told["missed"] < 1e-3
@@ -202,14 +202,16 @@ def test_what_calls_rest_on_is_a_table_json_and_a_page_without_names(
         scores = [each["d1"] for each in one["inputs"]]
         assert scores == sorted(scores, reverse=True)
         assert all(score > 0 for score in scores)
-        assert 0 < one["right"] <= one["samples"] <= 100
-        assert one["fewest_zeroed"] >= 1
-        assert one["nearest"] in names
+        assert one["zeroed_samples"] == one["right"] <= one["samples"] <= 100
+        assert (one["fewest_zeroed"] or 1) >= 1
+        assert one["nearest"] in {*names, None}
+    assert sum(one["right"] for one in told["classes"]) > 0.2 * sum(one["samples"] for one in told["classes"])
     for matrix in (told["stability"], told["similarity"]):
         for i, (zeroed, share) in enumerate(zip(matrix["zeroed"], matrix["share"], strict=True)):
             assert zeroed[i] is None
             assert all(n is None or n >= 1 for n in zeroed)
-            assert all(0 <= n <= 1 for j, n in enumerate(share) if j != i)
+            assert share[i] is None
+            assert all(n is None or 0 <= n <= 1 for n in share)
     text = page.read_text()
     assert text.count("<svg ") == 4
     assert "SIM-" not in text, "no patient is named"

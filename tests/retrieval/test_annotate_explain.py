@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from molsig.errors import MolsigError
-from molsig.retrieval.annotate_explain import KeptNetworks, class_scores, explain_labels, scores_of_rows
+from molsig.retrieval.annotate_explain import Fit, KeptNetworks, class_scores, explain_labels, scores_of_rows
 from molsig.retrieval.annotate_inputs import Scaler
 from molsig.retrieval.annotate_network import FittedNetwork, Network
 from molsig.retrieval.annotation import predict_labels, schemes_of
@@ -112,7 +112,7 @@ def test_the_score_of_a_class_is_the_mean_of_its_samples_against_the_other_class
     fitted = FittedNetwork(unscaled(3), linear(weights, [0, 0, 0.5]))
     values = np.array([[1, 0, 1], [0.5, 0, 1], [0, 1, 1], [0, 0, 0], [0, 0.2, 0.1], [1, 1, 1]], dtype=np.float32)
     codes = np.array([0, 0, 1, 2, 1])
-    kept = KeptNetworks(Network(values), [(np.arange(5), fitted)])
+    kept = KeptNetworks(Network(values), [Fit(np.arange(5), np.arange(3), fitted)])
     found = explain_labels(kept, np.arange(5), codes, 3)
     assert found.rows.tolist() == [0, 1, 2, 4, 3]
     assert found.called[:3].tolist() == [0, 0, 1]
@@ -145,17 +145,32 @@ def test_samples_are_explained_by_networks_that_have_not_seen_them() -> None:
     known, asked = np.arange(200), np.arange(200, 240)
     groups = np.array([f"S{one}" for one in rng.integers(12, size=200)])
     schemes = schemes_of(codes[:200], groups)
-    plain = predict_labels(Network(values, epochs=3), known, codes[:200], 3, asked, schemes, error=0.1)
-    told = predict_labels(kept, known, codes[:200], 3, asked, schemes, error=0.1)
-    np.testing.assert_array_equal(plain.asked.probabilities, told.asked.probabilities)
+    predict_labels(kept, known, codes[:200], 3, asked, schemes, error=0.1)
+    plain = Network(values, epochs=3).tell(known, codes[:200], 3, asked)
+    np.testing.assert_array_equal(plain, kept.fits[-1].fitted.tell(codes[:200], values[asked]))
     of_fit = {fit: taught for taught, fit in seen}
-    assert len(kept.fits) == 6, "five folds of groups, and one for those without a label; none of the random folds"
-    for rows, fitted in kept.fits:
-        assert not of_fit[id(fitted)] & set(rows.tolist())
-    assert sorted(np.concatenate([rows for rows, _ in kept.fits]).tolist()) == list(range(240))
+    fit, turn = kept.first_able(known, codes[:200])
+    assert not turn.any()
+    for place, one in enumerate(kept.fits):
+        assert not of_fit[id(one.fitted)] & set(one.asked.tolist())
+        assert set(groups[fit == place]).isdisjoint(groups[fit != place]), "whole groups are held out"
+    assert set(fit.tolist()) == set(range(5))
+    assert set(kept.first_able(asked)[0].tolist()) == {10}
     found = explain_labels(kept, known, codes[:200], 3)
     assert len(found.rows) == 200
     assert (found.called == found.codes).mean() > 0.8
     for code in range(3):
         assert set((found.top(code, 5) % 4).tolist()) == {code}, "what a class lifts speaks for it"
     assert (found.zeroed.fewest() > 0.9).all()
+
+
+def test_whoever_alone_with_their_group_has_a_class_is_explained_by_a_network_that_knows_it() -> None:
+    rng = np.random.default_rng(4)
+    codes = np.repeat([0, 1, 2], 40)
+    values = rng.gamma(2.0, np.where(np.arange(9) % 3 == codes[:, None], 60.0, 20.0)).astype(np.float32)
+    groups = np.array([f"S{one % 7}" if code < 2 else "alone" for one, code in enumerate(codes.tolist())])
+    kept, known = KeptNetworks(Network(values, epochs=3)), np.arange(120)
+    predict_labels(kept, known, codes, 3, NOBODY, schemes_of(codes, groups), error=0.1)
+    found = explain_labels(kept, known, codes, 3)
+    assert (found.turn == (found.codes == 2)).all()
+    assert (found.called[found.codes == 2] == 2).mean() > 0.5
