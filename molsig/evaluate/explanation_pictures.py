@@ -35,21 +35,21 @@ _FULL = 98
 """Percentile of the sizes of the scores at which a colour is full."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Shown:
     """Classes and inputs in the order they are drawn in: like classes side by side, inputs below their class."""
 
-    classes: tuple[int, ...]
-    features: tuple[int, ...]
+    classes: Rows
+    features: Rows
 
     @classmethod
     def of(cls, report: ExplanationReport) -> Shown:
         """The inputs that speak most for each class that has samples."""
         there = np.flatnonzero(np.isfinite(report.found.by_class).all(axis=1))
-        classes = [int(there[place]) for place in like_beside_like(report.found.by_class[there])]
+        classes = there[like_beside_like(report.found.by_class[there])]
         each = min(max(SHOWN // len(classes), FEWEST), MOST)
-        tops = [report.found.top(code, each).tolist() for code in classes]
-        return cls(tuple(classes), tuple(dict.fromkeys(one for top in tops for one in top)))
+        tops = [report.found.top(code, each).tolist() for code in classes.tolist()]
+        return cls(classes, np.array(list(dict.fromkeys(one for top in tops for one in top)), dtype=np.int64))
 
 
 def pictures(report: ExplanationReport, *, members: bool = False) -> dict[str, str]:
@@ -61,7 +61,7 @@ def pictures(report: ExplanationReport, *, members: bool = False) -> dict[str, s
     shown = Shown.of(report)
     drawn = {"classes": of_classes(report, shown), "samples": of_samples(report, shown, members=members)}
     zeroed = report.found.zeroed
-    names = [report.classes[code] for code in shown.classes]
+    names = [report.classes[code] for code in shown.classes.tolist()]
     at = np.ix_(shown.classes, shown.classes)
     for name, title, (means, share) in (
         ("similarity", "Inputs zeroed until the call of one class is another", zeroed.similarity()),
@@ -77,8 +77,8 @@ def of_classes(report: ExplanationReport, shown: Shown) -> str:
     table = report.found.by_class[np.ix_(shown.classes, shown.features)].T
     return heat_map(
         f"DeepLIFT scores of {len(shown.features)} inputs by class (D1)",
-        [report.features[one] for one in shown.features],
-        [report.classes[one] for one in shown.classes],
+        [report.features[one] for one in shown.features.tolist()],
+        [report.classes[one] for one in shown.classes.tolist()],
         table,
         deepest=_full(table),
         unit="of the logit",
@@ -105,18 +105,21 @@ def of_patient(report: ExplanationReport, one: OfPatient) -> str:
 def of_samples(report: ExplanationReport, shown: Shown, *, members: bool) -> str:
     """Inputs by samples, grouped by class, each sample's score for its own class less the mean over the others."""
     each = max(SAMPLES // len(shown.classes), FEWEST_SAMPLES)
-    groups = [_drawn(report, code, each) for code in shown.classes]
+    groups = [_drawn(report, code, each) for code in shown.classes.tolist()]
     n = sum(map(len, groups))
     tall, gap = 13.0, 3.0
     wide = max(3.0, min(14.0, 860 / n))
-    names = [report.features[one] for one in shown.features]
-    left, head = 16 + 6.9 * max(map(len, names)), 26 + 6.2 * max(len(report.classes[one]) for one in shown.classes)
+    names = [report.features[one] for one in shown.features.tolist()]
+    left, head = (
+        16 + 6.9 * max(map(len, names)),
+        26 + 6.2 * max(len(report.classes[one]) for one in shown.classes.tolist()),
+    )
     deepest = _full(report.found.scores[np.ix_(np.concatenate(groups), shown.features)])
     bottom = head + tall * len(names)
     parts = [_text(name, left - 6, head + tall * i + 10, "end") for i, name in enumerate(names)]
     x = left
     paths: dict[int, list[str]] = {}
-    for code, rows in zip(shown.classes, groups, strict=True):
+    for code, rows in zip(shown.classes.tolist(), groups, strict=True):
         middle = x + wide * len(rows) / 2 + 4
         parts.append(
             f'<text transform="translate({middle:.1f} {head - 12:.1f}) rotate(-90)">'
@@ -167,7 +170,7 @@ def of_zeroed(title: str, names: Sequence[str], means: Array, share: Array, most
                 continue
             value, changed = float(means[i, j]), float(share[i, j])
             never = not np.isfinite(value)
-            depth = 0.0 if never else changed * max(0.0, 1 - np.log(value) / np.log(most))
+            depth = 0.0 if never else changed * max(0.0, 1 - np.log(value) / np.log(most + 1))
             said = (
                 "no sample rightly called"
                 if not np.isfinite(changed)

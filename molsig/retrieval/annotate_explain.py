@@ -138,8 +138,8 @@ class Explanation:
     def top(self, code: int, n: int) -> Rows:
         """The inputs that speak most for a class, at most n; none that speaks against it."""
         scores = self.by_class[code]
-        order = np.argsort(-scores, kind="stable")[:n]
-        return order[scores[order] > 0]
+        order: Rows = np.argsort(-scores, kind="stable")[:n]
+        return order[: int((scores[order] > 0).sum())]
 
 
 def explain_labels(
