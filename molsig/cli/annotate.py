@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molsig.cli import options
-from molsig.cli.output import check_target, note, print_json, print_table, save_as
+from molsig.cli.output import check_folder, check_target, note, print_json, print_table, save_as
 from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from molsig.reference.annotation_report import AnnotationReport, Validation
+    from molsig.reference.explanation_report import ExplanationReport
 
 ENDINGS = (".json", ".csv", ".parquet")
 _NAMED = 3
+_INPUTS = 5
 
 
 def annotate(
@@ -69,6 +71,15 @@ def annotate(
     write: Annotated[
         bool, typer.Option("--write", help="Store the predictions beside the recorded values, which stay as they are.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say which measurements the calls of the network rest on (--method network)."),
+    ] = False,
+    html: Annotated[Path | None, typer.Option("--html", help="Write the explanation as a page to look at.")] = None,
+    figure: Annotated[Path | None, typer.Option("--figure", help="Write its pictures as SVG into this folder.")] = None,
+    members: Annotated[
+        bool, typer.Option("--members", help="Name the patients it is made of, in the page and in JSON.")
+    ] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Delete the stored predictions of the column instead.")] = False,
     json: options.Json = False,
     output: Annotated[
@@ -79,7 +90,7 @@ def annotate(
 
     Prints how often each method is right about patients it has not seen, at hospitals it has not seen and at random,
     beside what the commonest value and the cancer type alone would give. Where the value cannot be told at the error
-    rate, it says so. Recorded values are never changed.
+    rate, it says so. Recorded values are never changed. With --explain, say what the network's calls rest on.
     """
     from molsig.reference import Reference
 
@@ -91,6 +102,11 @@ def annotate(
             print(f"Deleted {gone:,} predictions of {field}; what is recorded was not touched.")
         return
     check_target(output, ENDINGS)
+    check_target(html, (".html",), "--html")
+    check_folder(figure, "--figure")
+    for flag, given in (("--html", html), ("--figure", figure), ("--members", members)):
+        if given and not explain:
+            raise UsageError(f"{flag} goes with --explain")
     cohort = options.cohort_of(
         cohort=None,
         rna=rna,
@@ -116,6 +132,7 @@ def annotate(
             seed=seed,
             device=device,
             write=write,
+            explain=explain,
             progress=progress,
         )
     for line in found.notes:
@@ -125,10 +142,26 @@ def annotate(
         note(f"Wrote {len(found.predictions):,} predictions to {output}.")
     if write:
         note(f"Stored {found.written:,} predictions of {found.field} beside what is recorded.")
+    if html is not None or figure is not None:
+        _draw(found, html, figure, members)
     if json:
-        print_json(found.to_dict())
+        print_json(found.to_dict(members=members))
     else:
         _print(found, top)
+
+
+def _draw(found: AnnotationReport, html: Path | None, figure: Path | None, members: bool) -> None:
+    from molsig.evaluate.explanation_page import page
+    from molsig.evaluate.explanation_pictures import pictures
+    from molsig.evaluate.marker_document import save_pictures
+
+    assert found.explanation is not None
+    drawn = pictures(found.explanation, members=members)
+    if html is not None:
+        html.write_text(page(found, drawn, members=members), encoding="utf-8")
+        note(f"Wrote {html}.")
+    if figure is not None:
+        note(f"Wrote {', '.join(map(str, save_pictures(drawn, figure, verb='annotate')))}.")
 
 
 def _cuts(intervals: int | None, cuts: str | None) -> tuple[float, ...]:
@@ -151,6 +184,8 @@ def _print(found: AnnotationReport, top: int) -> None:
         held = f"whole {found.source['groups']}s held out" if scheme == "groups_held_out" else "random folds"
         rows = [_row(one) for one in found.validation if one.scheme == scheme]
         print_table(f"{found.field} told of {found.source['learned_from']:,} patients with a record, {held}", rows)
+    if found.explanation is not None:
+        _print_explanation(found.field, found.explanation)
     if not found.predictions:
         return
     shown = found.predictions[:top]
@@ -172,6 +207,27 @@ def _print(found: AnnotationReport, top: int) -> None:
     )
     if people > top:
         print(f"  and {people - top:,} more: --output FILE or --json has all")
+
+
+def _print_explanation(field: str, found: ExplanationReport) -> None:
+    print_table(
+        f"What the network calls {field} by: DeepLIFT scores of {len(found.found.rows):,} patients, held out "
+        f"{found.held_out}",
+        [
+            {
+                field: row["class"],
+                "explained": row["samples"],
+                "right": row["right"],
+                "to change a call": None if row["fewest_zeroed"] is None else f"{row['fewest_zeroed']:.1f}",
+                "comes to": row["nearest"],
+                "speak for it": ", ".join(one["feature"] for one in row["inputs"]),
+            }
+            for row in found.rows(_INPUTS)
+        ],
+    )
+    for one in found.named:
+        first = ", ".join(found.features[place] for place in one.top(_INPUTS).tolist())
+        print(f"  {one.patient} is called {one.called}; the classes are parted most by {first}")
 
 
 def _row(one: Validation) -> dict[str, object]:

@@ -9,7 +9,7 @@ import typer
 
 from molsig.cli import options
 from molsig.cli.marker_output import Found, MetastaticFound, PanelFound, SaliencyFound
-from molsig.cli.output import check_target, note, print_json
+from molsig.cli.output import check_folder, check_target, note, print_json
 from molsig.cli.progress import progress_bar
 from molsig.errors import UsageError
 
@@ -68,8 +68,7 @@ def markers(
 
     asked = _what_is_asked(select=select, metastatic=metastatic, by=by, encoder=encoder, method=method, pairs=pairs)
     check_target(html, (".html",), "--html")
-    if figure is not None and figure.exists() and not figure.is_dir():
-        raise UsageError(f"--figure {figure}: it is a file, a folder is needed")
+    check_folder(figure, "--figure")
     cohort = options.cohort_of(
         cohort=None,
         rna=rna,

@@ -128,6 +128,12 @@ def check_target(path: Path | None, endings: Sequence[str] = ENDINGS, flag: str 
         raise UsageError(f"{flag} {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
 
 
+def check_folder(path: Path | None, flag: str) -> None:
+    """Raise `UsageError` where a folder is to be written to and a file stands in its place; None is none."""
+    if path is not None and path.exists() and not path.is_dir():
+        raise UsageError(f"{flag} {path}: it is a file, a folder is needed")
+
+
 def save(answers: Sequence[Answer], path: Path) -> None:
     """Write answers in the format that the ending of `path` names, one of `ENDINGS`."""
     from molsig.retrieval.answer import documents, page

@@ -1,4 +1,4 @@
-"""What pages of markers and landmarks have in common: a document of figures and tables, pictures in a folder."""
+"""What pages of markers, landmarks and explanations have in common: figures and tables, pictures in a folder."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def listing(head: Sequence[str], rows: Iterable[Sequence[object]], *, words: Seq
     return f"<div class='wide'><table><tr>{line('th', head)}</tr>{body}</table></div>"
 
 
-def save_pictures(pictures: Mapping[str, str | None], folder: Path) -> list[Path]:
+def save_pictures(pictures: Mapping[str, str | None], folder: Path, *, verb: str = "markers") -> list[Path]:
     """Write pictures, by what they are called, as SVG files into a folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, picture in pictures.items():
         if picture is not None:
-            written.append(folder / f"markers-{name}.svg")
+            written.append(folder / f"{verb}-{name}.svg")
             written[-1].write_text(standing_alone(picture), encoding="utf-8")
     return written

@@ -96,9 +96,30 @@ def _mark(x: float, y: float, i: int) -> str:
     return f'<path d="M{x:.1f} {y - 3.6:.1f}l3.4 3.6l-3.4 3.6l-3.4 -3.6z"/>'
 
 
-def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], table: Array) -> str:
-    """Standardised values, features in rows and types in columns, both in an order that puts like beside like."""
-    order, across = _like_beside_like(table), _like_beside_like(table.T)
+def heat_map(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    table: Array,
+    *,
+    deepest: float = DEEPEST,
+    unit: str = "sd from the mean",
+    ordered: bool = False,
+) -> str:
+    """Signed values, features in rows and types in columns, both in an order that puts like beside like.
+
+    Parameters
+    ----------
+    deepest, unit
+        Value at which a colour is full, and what values are counted in.
+    ordered
+        They are in the order that is wanted.
+    """
+    order, across = (
+        (list(range(len(rows))), list(range(len(columns))))
+        if ordered
+        else (like_beside_like(table), like_beside_like(table.T))
+    )
     tall, wide = 13.0, 24.0
     left = 16 + 6.9 * max(map(len, rows))
     head = 16 + 6.2 * max(map(len, columns))
@@ -117,16 +138,18 @@ def heat_map(title: str, rows: Sequence[str], columns: Sequence[str], table: Arr
             said = f"{escape(rows[row])}, {escape(columns[column])}: {value:+.2f}"
             parts.append(
                 f'<rect x="{left + wide * j:.1f}" y="{y:.1f}" width="{wide - 0.6}" height="{tall - 0.6}" '
-                f'fill="{_colour(value)}"><title>{said}</title></rect>'
+                f'fill="{shade(value / deepest)}"><title>{said}</title></rect>'
             )
     foot = head + tall * len(rows) + 12
-    for k, value in enumerate(np.linspace(-DEEPEST, DEEPEST, 9).tolist()):
-        parts.append(f'<rect x="{left + 16 * k:.1f}" y="{foot:.1f}" width="16" height="10" fill="{_colour(value)}"/>')
-    parts.append(_text(f"-{number(DEEPEST)} to {number(DEEPEST)} sd from the mean", left + 152, foot + 9, "start"))
+    for k, value in enumerate(np.linspace(-deepest, deepest, 9).tolist()):
+        parts.append(
+            f'<rect x="{left + 16 * k:.1f}" y="{foot:.1f}" width="16" height="10" fill="{shade(value / deepest)}"/>'
+        )
+    parts.append(_text(f"-{number(deepest)} to {number(deepest)} {unit}", left + 152, foot + 9, "start"))
     return _svg(title, width, height, parts)
 
 
-def _like_beside_like(table: Array) -> list[int]:
+def like_beside_like(table: Array) -> list[int]:
     """Order of the rows by average linkage of their correlation, leaves in their best order."""
     from scipy.cluster.hierarchy import leaves_list, linkage
 
@@ -138,8 +161,9 @@ def _like_beside_like(table: Array) -> list[int]:
     return order
 
 
-def _colour(value: float) -> str:
-    depth = min(abs(value) / DEEPEST, 1.0)
+def shade(value: float) -> str:
+    """From cold, at -1 and below, over white to warm, at 1 and above."""
+    depth = min(abs(value), 1.0)
     end = _WARM if value > 0 else _COLD
     return "#" + "".join(f"{round(255 + (one - 255) * depth):02x}" for one in end)
 

@@ -12,6 +12,7 @@ from molsig import __version__
 from molsig.errors import NotFoundError, UsageError
 from molsig.index import attributes
 from molsig.reference.annotation_data import METHODS, column_of, of_file, of_vectors
+from molsig.reference.annotation_explained import check_column, check_explainable, explain
 from molsig.reference.annotation_report import AnnotationReport, Prediction, Validation
 from molsig.reference.learning import GROUPS, LABEL
 from molsig.retrieval.annotation import Numbers, predict_labels, predict_numbers, schemes_of
@@ -41,6 +42,8 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         raise UsageError(f"--method {how.method}: choose among {', '.join(METHODS)} and auto")
     if not 0 < how.error < 1:
         raise UsageError(f"--error {how.error:g}: give a share above 0 and below 1, e.g. 0.1")
+    if how.explain:
+        check_explainable(how, cohort)
     columns = store.columns()
     field = column_name(columns, how.field)
     group = _default(columns, GROUPS) if how.group is None else _group_name(columns, how.group)
@@ -49,6 +52,8 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
     snapshot = store.snapshot()
     found = of_file(store, cohort, how, progress) if cohort.sources() else of_vectors(store, how)
     column = column_of(store, found.patients, field, columns[field], how)
+    if how.explain:
+        check_column(column, field)
     asked = _chosen(store, found.patients, column, how)
     schemes = schemes_of(column.codes, None if group is None else _texts(store, found, column, group), seed=how.seed)
     outcomes = [_predict(one, column, asked, schemes, how, progress) for one in found.methods]
@@ -67,8 +72,14 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         "taught": {one.modality: list(one.known(column.classes)) for one in found.taught},
         "molsig": __version__,
     }
+    explanation = explain(found, column, next(iter(schemes)), group, how, progress) if how.explain else None
     predictions = tuple(_predictions(best, column, found.patients, asked, how.recorded, set(how.patients)))
     notes = [*found.notes, *column.notes, *_taught_notes(found, column, field)]
+    if explanation is not None and explanation.at_random:
+        notes.append(
+            f"explained with a random fold held out, as all others of the label are of their {group}: "
+            f"{', '.join(explanation.at_random)}"
+        )
     if group is None or len(schemes) == 1:
         notes.append("no groups to hold out: patients of one hospital stand on both sides, which flatters")
     if not predictions:
@@ -76,7 +87,7 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         notes.append(f"{who} has a recorded {field}: --recorded says what would be predicted")
     report = AnnotationReport(
         field, column.classes, best.method, how.error, predictions, validation, source,
-        datetime.datetime.now(datetime.UTC).date().isoformat(), 0, tuple(notes),
+        datetime.datetime.now(datetime.UTC).date().isoformat(), 0, tuple(notes), explanation,
     )  # fmt: skip
     return _written(store, report, progress) if how.write else report
 

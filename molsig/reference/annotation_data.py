@@ -44,17 +44,22 @@ class AnnotationOptions:
     seed: int = 0
     device: str = "auto"
     write: bool = False
+    explain: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Subjects:
-    """Who can be told about, by which methods, from what, and which of the encoders behind it were told labels."""
+    """Who can be told about, by which methods, from what, and which of the encoders behind it were told labels.
+
+    `features` are the names of what was measured; empty where the methods are given vectors.
+    """
 
     patients: tuple[str, ...]
     methods: Sequence[Annotator]
     source: Mapping[str, Any]
     notes: tuple[str, ...]
     taught: tuple[Taught, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,15 +133,20 @@ def of_file(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Prog
     notes = [*matrix.report.warnings, f"predicted from {len(measured.features):,} features of {told}"]
     if measured.only_normal:
         notes.append(f"{measured.only_normal:,} patients with samples of normal tissue only were left out")
-    digest = digest_file(sources[0].path)
-    return Subjects(measured.patients, methods, {"inputs": told, "spaces": {}, "file_sha256": digest}, tuple(notes))
+    source = {"inputs": told, "spaces": {}, "file_sha256": digest_file(sources[0].path)}
+    return Subjects(measured.patients, methods, source, tuple(notes), features=measured.features)
 
 
 def _network(values: NDArray[np.float32], how: AnnotationOptions) -> Annotator:
     from molsig.encoders.device import choose_device
     from molsig.retrieval.annotate_network import Network
 
-    return Network(values, how.seed, device=choose_device(how.device))
+    network = Network(values, how.seed, device=choose_device(how.device))
+    if not how.explain:
+        return network
+    from molsig.retrieval.annotate_explain import KeptNetworks
+
+    return KeptNetworks(network)
 
 
 def column_of(store: Store, patients: Sequence[str], field: str, kind: str, how: AnnotationOptions) -> Column:

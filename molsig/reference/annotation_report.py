@@ -10,6 +10,7 @@ from molsig.index.attributes import PREDICTED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from molsig.reference.explanation_report import ExplanationReport
     from molsig.retrieval.annotation_scores import LabelScores, NumberScores
 
 
@@ -90,6 +91,8 @@ class AnnotationReport:
         Date, ISO 8601.
     written
         How many predictions were stored.
+    explanation
+        What the network's calls rest on, where that was asked for.
     """
 
     field: str
@@ -102,6 +105,7 @@ class AnnotationReport:
     created: str
     written: int
     notes: tuple[str, ...]
+    explanation: ExplanationReport | None = None
 
     @property
     def told(self) -> int:
@@ -124,8 +128,9 @@ class AnnotationReport:
         name = f"{PREDICTED}{self.field}"
         return (_KEYS[0], name, *(f"{name}:{key}" for key in _KEYS[2:]))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Stable keys for `--json`."""
+    def to_dict(self, *, members: bool = False) -> dict[str, Any]:
+        """Stable keys for `--json`; of an explanation `members` names the patients it was made of."""
+        told = {} if self.explanation is None else {"explanation": self.explanation.to_dict(members=members)}
         return {
             "field": self.field,
             "classes": list(self.classes),
@@ -140,4 +145,4 @@ class AnnotationReport:
                 {"scheme": one.scheme, "method": one.method} | asdict(one.scores) for one in self.validation
             ],
             "notes": list(self.notes),
-        }
+        } | told

@@ -960,6 +960,7 @@ class Reference:
         seed: int = 0,
         device: str = "auto",
         write: bool = False,
+        explain: bool = False,
         progress: Progress = silent,
         **files: Any,
     ) -> AnnotationReport:
@@ -991,15 +992,22 @@ class Reference:
             Share of sets and intervals that may miss the value. A set with more than one label: it cannot be told.
         write
             Store the predictions beside the recorded values (`predictions`); these never change.
+        explain
+            Also say which measurements the calls of the network rest on (`AnnotationReport.explanation`): of labels or
+            intervals, with ``method="network"`` and a file. Of the `patients` that are named, one by one as well.
 
         Raises
         ------
         UsageError
-            No such column or method, or a column of dates.
+            No such column or method, or a column of dates; or `explain` of what cannot be explained.
         InputError
             Too few patients have a value.
         NotFoundError
             A patient is not known.
+        MolsigError
+            The parts of an explanation do not add up to what is explained.
+        MissingExtraError
+            An explanation needs captum, which is not installed.
         """
         from molsig.reference.annotating import annotate
         from molsig.reference.annotation_data import AnnotationOptions
@@ -1016,6 +1024,7 @@ class Reference:
             seed=seed,
             device=device,
             write=write,
+            explain=explain,
         )
         return annotate(self._store, _cohort(cohort, files), how, progress)
 

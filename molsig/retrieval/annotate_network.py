@@ -31,6 +31,28 @@ BATCH = 30
 
 
 @dataclass(frozen=True, eq=False)
+class FittedNetwork:
+    """A network in evaluation mode, and the scaling it was fitted behind."""
+
+    scaler: Scaler
+    layers: torch.nn.Sequential
+
+    def outputs(self, values: NDArray[np.float32]) -> Array:
+        """What the last layer says of measurements (n, features): logits, or one number, (n, outputs)."""
+        import torch
+
+        inputs = torch.from_numpy(self.scaler(values)).to(next(self.layers.parameters()).device)
+        with torch.inference_mode():
+            found = self.layers(inputs)
+        return np.asarray(found.cpu().numpy(), dtype=np.float64)
+
+    def tell(self, codes: Rows, values: NDArray[np.float32]) -> Array:
+        """Log-likelihood ratios of the classes, (1, n, classes); `codes` are those that were learned from."""
+        scores = self.outputs(values)
+        return np.asarray(np.maximum(log_softmax(scores), FLOOR) - class_log_prior(codes, scores.shape[1]))[None]
+
+
+@dataclass(frozen=True, eq=False)
 class Network:
     """The network over measurements or vectors of patients.
 
@@ -53,11 +75,14 @@ class Network:
 
     def tell(self, taught: Rows, codes: Rows, n_classes: int, asked: Rows) -> Array:
         """Log-likelihood ratios of the classes, (1, asked, classes)."""
+        return self.fit_labels(taught, codes, n_classes).tell(codes, self.values[asked])
+
+    def fit_labels(self, taught: Rows, codes: Rows, n_classes: int) -> FittedNetwork:
+        """The network that has learned the labels of some patients, with an output for each class."""
         import torch
         from torch.nn import functional
 
-        scores = self._fitted(taught, torch.from_numpy(codes), n_classes, asked, functional.cross_entropy)
-        return np.asarray(np.maximum(log_softmax(scores), FLOOR) - class_log_prior(codes, n_classes))[None]
+        return self._fitted(taught, torch.from_numpy(codes), n_classes, functional.cross_entropy)
 
     def estimate(self, taught: Rows, values: Array, asked: Rows) -> tuple[Array, Array]:
         """Numbers, (asked,), and nothing about how far each can be trusted: zeros, (asked,)."""
@@ -66,18 +91,16 @@ class Network:
 
         centre, scale = float(values.mean()), float(values.std()) or 1.0
         targets = torch.from_numpy(((values - centre) / scale).astype(np.float32))[:, None]
-        found = self._fitted(taught, targets, 1, asked, functional.mse_loss)[:, 0] * scale + centre
-        return found, np.zeros(len(asked))
+        fitted = self._fitted(taught, targets, 1, functional.mse_loss)
+        return fitted.outputs(self.values[asked])[:, 0] * scale + centre, np.zeros(len(asked))
 
     def _fitted(
         self,
         taught: Rows,
         targets: torch.Tensor,
         outputs: int,
-        asked: Rows,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    ) -> Array:
-        """What the last layer says of those asked about, (asked, outputs)."""
+    ) -> FittedNetwork:
         import torch
 
         scaler = Scaler.fit(self.values[taught])
@@ -95,10 +118,7 @@ class Network:
                     optimiser.zero_grad(set_to_none=True)
                     loss(network(inputs[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
                     optimiser.step()
-            network.eval()
-            with torch.inference_mode():
-                found = network(torch.from_numpy(scaler(self.values[asked])).to(self.device))
-        return np.asarray(found.cpu().numpy(), dtype=np.float64)
+        return FittedNetwork(scaler, network.eval())
 
 
 def _layers(inputs: int, outputs: int) -> torch.nn.Sequential:

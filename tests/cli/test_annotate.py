@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from torch.nn import GELU
 from typer.testing import CliRunner
 
 from molsig import Reference
 from molsig.cli.app import app
-from molsig.errors import InputError, NotFoundError, UsageError
+from molsig.errors import InputError, MolsigError, NotFoundError, UsageError
 from molsig.ingest.cohort import Cohort
 from molsig.retrieval.annotate_forest import Forest
 from molsig.retrieval.annotate_network import Network
@@ -174,6 +176,97 @@ def test_the_best_on_held_out_groups_is_taken_and_recorded_values_are_told_blind
     nobody = stored.annotate("sex")
     assert nobody.predictions == ()
     assert "every patient that can be told about has a recorded sex" in " ".join(nobody.notes)
+
+
+def test_what_calls_rest_on_is_a_table_json_and_a_page_without_names(
+    partly: tuple[Path, dict[str, str]],
+    cohort_files: SimulatedCohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("molsig.retrieval.annotate_network.Network", partial(Network, epochs=8))
+    place, truth = partly
+    page, folder = tmp_path / "why.html", tmp_path / "pictures"
+    asked = ("annotate", place, "--field", "cancer_type", "--rna", cohort_files.rna, "--method", "network")
+    done = within(*asked, "--explain", "--json", "--html", page, "--figure", folder)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["explanation"]
+    assert {"method", "reference", "score", "held_out", "features", "inputs", "missed", "classes", "stability",
+            "similarity", "patients"} == told.keys()  # fmt: skip
+    assert (told["method"], told["reference"], told["score"]) == ("deeplift", "zeros", "logit")
+    assert told["held_out"] == "groups_held_out"
+    assert told["missed"] < 1e-3
+    names = [one["class"] for one in told["classes"]]
+    assert len(names) == len(set(truth.values()))
+    for one in told["classes"]:
+        scores = [each["d1"] for each in one["inputs"]]
+        assert scores == sorted(scores, reverse=True)
+        assert all(score > 0 for score in scores)
+        assert one["zeroed_samples"] == one["right"] <= one["samples"] <= 100
+        assert (one["fewest_zeroed"] or 1) >= 1
+        assert one["nearest"] in {*names, None}
+    assert sum(one["right"] for one in told["classes"]) > 0.2 * sum(one["samples"] for one in told["classes"])
+    for matrix in (told["stability"], told["similarity"]):
+        for i, (zeroed, share) in enumerate(zip(matrix["zeroed"], matrix["share"], strict=True)):
+            assert zeroed[i] is None
+            assert all(n is None or n >= 1 for n in zeroed)
+            assert share[i] is None
+            assert all(n is None or 0 <= n <= 1 for n in share)
+    text = page.read_text()
+    assert text.count("<svg ") == 4
+    assert "SIM-" not in text, "no patient is named"
+    assert not re.search(r"(src|href|url\()", text + "".join(one.read_text() for one in folder.iterdir())), "fetched"
+    assert sorted(one.name for one in folder.iterdir()) == [
+        f"annotate-{name}.svg" for name in ("classes", "samples", "similarity", "stability")
+    ]
+
+    hidden = min(truth)
+    done = within(*asked, "--explain", "--members", "--patient", hidden, "--html", page)
+    assert done.exit_code == 0, done.output
+    assert "speak for it" in done.stdout
+    assert f"{hidden} is called" in done.stdout
+    text = page.read_text()
+    assert text.count("<svg ") == 5
+    assert f"Why {hidden} is called" in text
+    assert "This page names patients" in text
+
+
+def test_only_labels_that_the_network_tells_from_measurements_are_explained(
+    partly: tuple[Path, dict[str, str]], cohort_files: SimulatedCohort, tmp_path: Path
+) -> None:
+    place = partly[0]
+    network = ("--method", "network", "--rna", cohort_files.rna)
+    for words, said in (
+        (("--field", "sex", "--explain"), "--method network"),
+        (("--field", "sex", "--explain", "--method", "forest", "--rna", cohort_files.rna), "--method network"),
+        (("--field", "sex", "--explain", "--method", "network"), "give the file"),
+        (("--field", "age", "--explain", *network), "age is a number"),
+        (("--field", "sex", "--html", tmp_path / "x.html", *network), "--html goes with --explain"),
+        (("--field", "sex", "--members", *network), "--members goes with --explain"),
+        (("--field", "sex", "--explain", "--html", tmp_path / "x.svg", *network), ".html"),
+        (("--field", "sex", "--explain", "--figure", place / "reference.duckdb", *network), "a folder is needed"),
+    ):
+        found = within("annotate", place, *words)
+        assert isinstance(found.exception, UsageError), found.output
+        assert said in str(found.exception)
+
+
+def test_an_explanation_that_does_not_add_up_is_an_error_and_no_page(
+    partly: tuple[Path, dict[str, str]],
+    cohort_files: SimulatedCohort,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """GELU bends in a way that the rule of DeepLIFT does not know."""
+    monkeypatch.setattr("torch.nn.ReLU", GELU)
+    page = tmp_path / "why.html"
+    found = within(
+        "annotate", partly[0], "--field", "sex", "--rna", cohort_files.rna, "--method", "network", "--explain",
+        "--html", page,
+    )  # fmt: skip
+    assert isinstance(found.exception, MolsigError), found.output
+    assert "add up" in str(found.exception)
+    assert not page.exists()
 
 
 def test_what_is_wrong_is_told(
