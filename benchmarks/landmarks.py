@@ -74,7 +74,7 @@ class Results:
 
     def ranking(self, key: str, one: Split, method: str, n: int, seed: int) -> Rows:
         """Leading genes by a method, ranked once for all sizes where the method does not look at the size."""
-        name = f"{key}/{method}" + (f"/{n}" if method == "medoids" else "")
+        name = f"{key}/{method}" + (f"/{n}" if method in {"greedy", "medoids"} else "")
         if name not in self.held["rankings"]:
             start = time.process_time()
             ranked = rank_genes(one.train, method, n=n, seed=seed)

@@ -38,7 +38,7 @@ def landmarks(
         str | None,
         typer.Option(
             "--method",
-            help="autoencoder (with DeepLIFT, as in the study), variance, medoids (as L1000), pca, random; "
+            help="greedy, autoencoder (with DeepLIFT, as in the study), variance, medoids (as L1000), pca, random; "
             "auto: the best of them on patients held back. Default: what did best on real data.",
         ),
     ] = None,

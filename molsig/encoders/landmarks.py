@@ -1,17 +1,18 @@
-"""Landmark genes: the few genes of a transcriptome that the others can be told from, ranked in five ways.
+"""Landmark genes: the few genes of a transcriptome that the others can be told from, ranked in six ways.
 
+    greedy        one after the other, each for what it tells of all genes beyond those before it
     autoencoder   mean absolute DeepLIFT contribution to the bottleneck of an autoencoder, over samples and units
     variance      variance of log expression
     medoids       genes nearest to the centres of n clusters of genes, as L1000 chooses them
     pca           absolute loadings of the leading principal components, each weighted by the variance along it
     random        by chance
 
-``autoencoder`` is the study's (D1000; see `landmark_autoencoder`): the contributions are those of every input to every
-unit of the bottleneck, behind its sigmoid, by the Rescale rule against the mean of the training samples, through the
-attribution engine. ``medoids`` follows the first step of L1000 (Subramanian et al. 2017,
-doi:10.1016/j.cell.2017.10.049): genes as points in the space of the principal components of the samples that hold 90 %
-of the variance, k-means, the gene nearest to each centre; its iterative peeling-off of well-told clusters is left out.
-All but ``variance`` see genes scaled to unit variance.
+``greedy`` is told of in `greedy_landmarks`. ``autoencoder`` is the study's (D1000; see `landmark_autoencoder`): the
+contributions are those of every input to every unit of the bottleneck, behind its sigmoid, by the Rescale rule against
+the mean of the training samples, through the attribution engine. ``medoids`` follows the first step of L1000
+(Subramanian et al. 2017, doi:10.1016/j.cell.2017.10.049): genes as points in the space of the principal components of
+the samples that hold 90 % of the variance, k-means, the gene nearest to each centre; its iterative peeling-off of
+well-told clusters is left out. All but ``variance`` see genes scaled to unit variance.
 
 All look at expression alone, no label. Whatever ranks, ranks on the samples it is given: what is said of how well the
 others can be told is to be measured on patients who are not among them.
@@ -36,9 +37,10 @@ if TYPE_CHECKING:
     from molsig.encoders.landmark_autoencoder import Recipe
     from molsig.types import Progress
 
-METHODS = ("autoencoder", "variance", "medoids", "pca", "random")
+METHODS = ("greedy", "autoencoder", "variance", "medoids", "pca", "random")
 
-DEFAULT = "medoids"
+DEFAULT = "greedy"
+"""What tells the other genes best, on held-out patients as on held-out sites (`docs/inference.md`)."""
 
 COMPONENTS = 100
 """Leading components of ``pca``: as many as the bottleneck has units."""
@@ -69,9 +71,10 @@ def rank_genes(
     method
         One of `METHODS`.
     n
-        How many landmarks are wanted: ``medoids`` makes so many clusters and needs it, the others do not look at it.
-        The n medoids come first, that of the largest cluster first; the others follow by how far they are from the
-        centre of their cluster, the farthest first.
+        How many landmarks are wanted: ``greedy`` chooses so many and ``medoids`` makes so many clusters, they need
+        it; the others do not look at it. What ``greedy`` chooses first does not depend on how many follow. The n
+        medoids come first, that of the largest cluster first; the others follow by how far they are from the centre of
+        their cluster, the farthest first.
     seed
         Rules the weights and the order of samples of ``autoencoder``, the first centres of ``medoids``, and ``random``.
     widths, recipe
@@ -92,10 +95,14 @@ def rank_genes(
         raise UsageError(f"n = {n}: there are {values.shape[1]} genes")
     if method == "random":
         return np.random.default_rng(seed).permutation(values.shape[1])
-    if method == "medoids":
+    if method in {"greedy", "medoids"}:
         if n is None:
-            raise UsageError("medoids are n clusters: say how many landmarks are wanted")
-        return _medoids(values, n, seed)
+            raise UsageError(f"{method} chooses n genes together: say how many landmarks are wanted")
+        if method == "medoids":
+            return _medoids(values, n, seed)
+        from molsig.encoders.greedy_landmarks import choose_greedily
+
+        return choose_greedily(values, n, progress=progress)
     if method == "variance":
         return best_first(values.var(axis=0, dtype=np.float64))
     if method == "pca":
