@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from molsig import __version__
-from molsig.cli import annotate, bench, compose, demo, evaluate, ingest, learn, manage, markers, query
+from molsig.cli import annotate, bench, compose, demo, evaluate, explain, ingest, learn, manage, markers, query
 from molsig.cli import map as map_verb
 from molsig.cli import type as typing_verb
 
@@ -44,6 +44,7 @@ app.command("demo")(demo.demo)
 app.command("ingest")(ingest.ingest)
 app.command("learn")(learn.learn)
 app.command("query")(query.query)
+app.command("explain")(explain.explain)
 app.command("type")(typing_verb.type_samples)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)

@@ -68,7 +68,7 @@ def markers(
 
     asked = _what_is_asked(select=select, metastatic=metastatic, by=by, encoder=encoder, method=method, pairs=pairs)
     if html is not None:
-        _check_page(html)
+        options.check_page(html)
     if figure is not None and figure.exists() and not figure.is_dir():
         raise UsageError(f"--figure {figure}: it is a file, a folder is needed")
     cohort = options.cohort_of(
@@ -146,10 +146,3 @@ def _what_is_asked(
     if metastatic:
         return "metastatic"
     return "saliency" if select is None else "panel"
-
-
-def _check_page(path: Path) -> None:
-    if path.suffix.lower() != ".html":
-        raise UsageError(f"--html {path}: give a name ending in .html")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(f"--html {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")

@@ -205,6 +205,14 @@ def cohort_of(
     )
 
 
+def check_page(path: Path) -> None:
+    """Raise `UsageError` where --html names no page that can be written."""
+    if path.suffix.lower() != ".html":
+        raise UsageError(f"--html {path}: give a name ending in .html")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError(f"--html {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+
+
 def choice_of(
     *,
     network: Sequence[str] | None = None,

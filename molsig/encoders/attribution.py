@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from molsig.encoders.attribution_rules import HOOKED, RULES, TOLERANCE, allowed, check_modules
+from molsig.encoders.attribution_rules import HOOKED, RULES, TOLERANCE, allowed, check_modules, rescales
 from molsig.errors import MolsigError, UsageError
 from molsig.types import silent
 
@@ -160,6 +160,26 @@ def attribute(
         progress(f"attribute ({method})", part.stop, len(given))
     told = "none" if reference is None else ("zeros" if not np.any(reference) else "given")
     return Attribution(method, told, values, scores, missed if divides else None)
+
+
+def method_of(network: nn.Module, inputs: NDArray[np.floating], score: Score | None = None) -> str:
+    """The method that divides this score of this network: the one place where it is decided.
+
+    ``deeplift`` where the score bends in modules that the Rescale rule knows and nowhere else: one pass, exact.
+    ``integrated`` for everything else: GELU and layer normalisation (the VAEs, the autoencoders, the map, the
+    contrastive network), squares and products of two inputs (a head on differences, a cosine), a ReLU that is no
+    module. Of a score without any bend (whitening) both say the same, and ``integrated`` needs no captum. Batch
+    normalisation is straight in evaluation mode and leaves the choice to the rest.
+
+    Parameters
+    ----------
+    inputs
+        Rows as they will be explained, at least one; the graph of the first is looked at.
+    """
+    scored = _prepared(network, score, double=True)
+    parameter = next(scored.parameters(), torch.empty(0))
+    first = torch.tensor(np.asarray(inputs)[:1].copy(), dtype=torch.float64, device=parameter.device)
+    return "deeplift" if rescales(scored, first) else "integrated"
 
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:

@@ -80,6 +80,21 @@ class Network:
         """What the last layer says of those asked about, (asked, outputs)."""
         import torch
 
+        network, scaler = self.trained(taught, targets, outputs, loss)
+        with torch.inference_mode():
+            found = network(torch.from_numpy(scaler(self.values[asked])).to(self.device))
+        return np.asarray(found.cpu().numpy(), dtype=np.float64)
+
+    def trained(
+        self,
+        taught: Rows,
+        targets: torch.Tensor,
+        outputs: int,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> tuple[torch.nn.Sequential, Scaler]:
+        """The layers in evaluation mode, each bend a module of its own, and what scales their input."""
+        import torch
+
         scaler = Scaler.fit(self.values[taught])
         inputs = torch.from_numpy(scaler(self.values[taught])).to(self.device)
         targets = targets.to(self.device)
@@ -95,10 +110,7 @@ class Network:
                     optimiser.zero_grad(set_to_none=True)
                     loss(network(inputs[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
                     optimiser.step()
-            network.eval()
-            with torch.inference_mode():
-                found = network(torch.from_numpy(scaler(self.values[asked])).to(self.device))
-        return np.asarray(found.cpu().numpy(), dtype=np.float64)
+        return network.eval(), scaler
 
 
 def _layers(inputs: int, outputs: int) -> torch.nn.Sequential:
