@@ -75,7 +75,10 @@ def explain_modality(
     lengths = [float(np.linalg.norm(one)) for one in sums]
     cosine = float(sums[0] @ sums[1] / max(lengths[0] * lengths[1], 1e-12))
     share, counted = share_less_alike(view, drawn, cosine)
-    samples, features, items, told = None, None, (), []
+    samples: tuple[str, str] | None = None
+    features: Features | None = None
+    items: tuple[ItemPair, ...] = ()
+    told: list[str] = []
     if any(query[1].items) or any(hit[1].items):
         items, told = _items(store, view, encoder, files, query, hit, modality, drawn, pairs)
     elif encoder is None or not encoder.features:
