@@ -12,7 +12,7 @@ from molsig.cli.output import note, print_json, print_table
 from molsig.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from molsig.retrieval.explanation import Explanation, Shared
+    from molsig.retrieval.explanation import Explanation, Features, Shared
 
 
 def explain(
@@ -151,8 +151,8 @@ def _print_shared(found: Explanation, one: Shared) -> None:
                     "": "for" if feature.contribution > 0 else "against",
                     "feature": feature.name,
                     "part": f"{feature.contribution:+.3f}",
-                    found.query: None if feature.query is None else f"{feature.query:+.1f}",
-                    found.hit: None if feature.hit is None else f"{feature.hit:+.1f}",
+                    found.query: _value(of, feature.query),
+                    found.hit: _value(of, feature.hit),
                     "mutated in": None if feature.frequency is None else f"{feature.frequency:.1%}",
                 }
                 for feature in (*of.speak_for, *of.against)
@@ -175,3 +175,9 @@ def _print_shared(found: Explanation, one: Shared) -> None:
         )
     for line in one.told:
         note(f"  {one.modality}: {line}")
+
+
+def _value(of: Features, value: float | None) -> str | None:
+    if value is None:
+        return None
+    return ("mutated" if value else "-") if of.binary else f"{value:+.1f}"

@@ -14,9 +14,9 @@ the parts add up to may miss the difference by 1e-3 of it, and a row that misses
 
 Sigmoids, GELU and normalisation have no rule of their own in ``guided``: their plain gradient is taken. Max-pooling
 passes everything to its largest input in ``gradient`` and ``guided``. By the Rescale rule ReLU, sigmoid, tanh, ELU,
-softplus, softmax and max-pooling are divided; anything else that bends (a square, a product of two inputs, GELU) is
-taken by its gradient, so that a network which has it fails the check rather than giving a plausible table. Integrated
-gradients has no such limit.
+softplus and max-pooling are divided; anything else that bends (a square, a product of two inputs, GELU, softmax) is
+not, so that a network which has it fails the check rather than giving a plausible table. Integrated gradients has no
+such limit. `method_of` says which of the two is right for a network and a score.
 
 A rule at a ReLU needs the ReLU to be a module of its own, called once a pass; both are checked. Both samples of a pair
 therefore go through a network as one batch, rows (n, 2, features) laid out as (2 n, features): see

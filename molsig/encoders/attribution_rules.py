@@ -113,7 +113,6 @@ _NODES: dict[str, tuple[type[nn.Module], ...]] = {
     "TanhBackward": (nn.Tanh,),
     "EluBackward": (nn.ELU,),
     "SoftplusBackward": (nn.Softplus,),
-    "SoftmaxBackward": (nn.Softmax,),
     "MaxPool2DWithIndicesBackward": (nn.MaxPool1d, nn.MaxPool2d),
 }
 HOOKED = {"guided": ("ReluBackward",), "deeplift": tuple(_NODES)}

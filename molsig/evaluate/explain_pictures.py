@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ FOR, AGAINST = COLOURS[2], COLOURS[1]
 QUERY, HIT = 0, 3
 """Marker and colour of either patient: a circle and a triangle, told apart in grey print too."""
 _ROW, _CHARACTER = 21.0, 6.9
-_BARS, _VALUES, _GAP, _RIGHT = 300.0, 250.0, 26.0, 16.0
+_BARS, _VALUES, _GAP = 300.0, 250.0, 40.0
 _FOOT = 46.0
 CLIP = 5.0
 """Standard deviations at which an encoder cuts values off."""
@@ -44,7 +45,7 @@ def evidence(shared: Sequence[Shared]) -> str:
 def contributions(of: Features, query: str, hit: str) -> str:
     """A bar for what each feature contributes, and beside it the values of both patients."""
     rows = (*of.speak_for, *of.against)
-    binary = any(row.frequency is not None for row in rows) or of.unit.startswith("1 ")
+    binary = of.binary
     ends = [0.0, *(row.contribution for row in rows)]
     marks = ticks(min(ends), max(ends), 5)
     left, head = 18 + _CHARACTER * max((len(row.name) for row in rows), default=4), 30.0
@@ -63,7 +64,7 @@ def contributions(of: Features, query: str, hit: str) -> str:
         parts.append(_text(row.name, left - 8, y + 15, "end"))
         parts.append(_bar(bars, row.contribution, y, f"{row.name}: {row.contribution:+.3f}"))
         parts += _both(row, values, y + _ROW / 2, binary)
-    parts += _names(query, hit, left, floor)
+    parts += _names(query, hit, left)
     parts.append(_text("contribution to the likeness", bars.middle, floor + 38, "middle", "name"))
     unit = "mutated" if binary else of.unit
     parts.append(_text(unit, values.middle, floor + 38, "middle", "name"))
@@ -71,7 +72,7 @@ def contributions(of: Features, query: str, hit: str) -> str:
     return _svg("Contributions of features", max(width, left + 420), floor + _FOOT, parts)
 
 
-def _names(query: str, hit: str, left: float, _: float) -> list[str]:
+def _names(query: str, hit: str, left: float) -> list[str]:
     """Whose marker is which."""
     second = left + 34 + _CHARACTER * len(query)
     return [
@@ -98,19 +99,21 @@ def _both(row: Feature, values: _Scale, y: float, binary: bool) -> list[str]:
     return parts
 
 
+@dataclass(frozen=True, slots=True)
 class _Scale:
     """From values to pixels."""
 
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        self.low, self.span = low, (high - low) or 1.0
-        self.start, self.end = start, end
+    low: float
+    high: float
+    start: float
+    end: float
 
     @property
     def middle(self) -> float:
         return (self.start + self.end) / 2
 
     def __call__(self, value: float) -> float:
-        share = min(max((value - self.low) / self.span, 0.0), 1.0)
+        share = min(max((value - self.low) / ((self.high - self.low) or 1.0), 0.0), 1.0)
         return self.start + share * (self.end - self.start)
 
 

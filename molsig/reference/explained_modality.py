@@ -11,7 +11,7 @@ from molsig.errors import InputError
 from molsig.reference.explained_files import altered, frequencies, picture
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.explain_standing import draw, share_less_alike
-from molsig.retrieval.explanation import Feature, Features, ItemPair, Shared
+from molsig.retrieval.explanation import MUTATED, Feature, Features, ItemPair, Shared
 from molsig.types import MutationSet, TextSet
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_OTHERS = 2000
 """Sentences or tiles of other patients that those of the two are compared with."""
+COMMON = 0.2
+"""From how much less the features have to explain than the cosine says, it is told."""
 FLAGS = {"rna": "--rna", "mutation": "--mutations", "mirna": "--mirna", "report": "--reports", "tile": "--tiles"}
 ONE_IN_FILE = "{file} has no {missing}: its part is told from {there} alone"
 
@@ -85,6 +87,11 @@ def explain_modality(
         told = [f"the vectors of {modality} were given ready: what they rest on is not known here"]
     else:
         samples, features, told = _features(store, encoder, files, query, hit, modality, kinds, top)
+        if features is not None and cosine - features.score > COMMON:
+            told.append(
+                f"the cosine of {cosine:.3f} is mostly what vectors of this encoder have in common: seen from "
+                f"{features.reference} it is {features.score:.3f}"
+            )
     progress(f"explain {modality}", 1, 1)
     percentile = None if share is None else 100 * share
     return Shared(modality, cosine, percentile, counted, nats, samples, features, items, tuple(told))
@@ -189,7 +196,7 @@ def _told_features(
         rest=float(parts.contributions.sum()) - listed,
         total=len(parts.features),
         reference="a tumour without mutations" if mutated else "the mean of the samples the encoder was fitted on",
-        unit="1 where mutated" if mutated else _unit_of(encoder),
+        unit=MUTATED if mutated else _unit_of(encoder),
         method=parts.method,
         missed=parts.missed,
         outside=outside,

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from molsig.types import Call
 
 
+MUTATED = "1 where mutated"
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One feature's part in the similarity of two samples.
@@ -66,6 +69,11 @@ class Features:
     method: str
     missed: float
     outside: tuple[str, ...] = ()
+
+    @property
+    def binary(self) -> bool:
+        """Whether the values say what is mutated."""
+        return self.unit == MUTATED
 
 
 @dataclass(frozen=True, slots=True)
