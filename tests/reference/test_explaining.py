@@ -122,7 +122,7 @@ def test_one_of_the_two_is_enough_and_another_file_may_have_the_other(
 ) -> None:
     place, file = planted
     reference = Reference.open(place)
-    alone = profiles(tmp_path / "alone.parquet", range(0, 3), moved=MOVED)
+    alone = profiles(tmp_path / "alone.parquet", range(3), moved=MOVED)
     found = one_of(reference.explain(SECOND, FIRST, rna=alone, rna_options=RAW))
     assert found.features is not None
     assert any("told from TCGA-AA-0000 alone" in line for line in found.told)
