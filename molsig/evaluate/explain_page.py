@@ -115,7 +115,8 @@ def _pair(found: Explanation, pair: ItemPair) -> str:
     nearest = ", the nearest pair of all" if pair.nearest else ""
     cells = []
     for name, sample, item, text, picture in sides:
-        head = f"<h4>{escape(name)}, {escape(sample)} item {escape(item)}</h4>"
+        of = "" if sample == name else f" sample {escape(sample)},"
+        head = f"<h4>{escape(name)},{of} item {escape(item)}</h4>"
         if picture is not None:
             data = base64.b64encode(picture).decode()
             head += f"<img alt='tile {escape(item)} of {escape(sample)}' src='data:image/png;base64,{data}'>"
