@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -136,11 +137,11 @@ def frequencies(mutations: MutationSet, genes: Sequence[str], include_silent: bo
         return {}
     place = {gene: number for number, gene in enumerate(mutations.genes)}
     counted = include_silent | ~mutations.silent
-    pairs = np.unique(
-        mutations.gene_index[counted].astype(np.int64) * len(mutations.samples) + mutations.sample_index[counted]
-    )
-    counts = np.bincount(pairs // len(mutations.samples), minlength=len(mutations.genes)) / len(mutations.samples)
-    return {gene: float(counts[place[gene]]) if gene in place else 0.0 for gene in genes}
+    wanted = {place[gene]: gene for gene in genes if gene in place}
+    some = counted & np.isin(mutations.gene_index, list(wanted))
+    pairs = set(zip(mutations.gene_index[some].tolist(), mutations.sample_index[some].tolist(), strict=True))
+    counts = Counter(gene for gene, _ in pairs)
+    return {gene: counts[number] / len(mutations.samples) for number, gene in wanted.items()}
 
 
 def picture(tiles: TileSet, row: int) -> bytes:
