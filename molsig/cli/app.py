@@ -15,6 +15,7 @@ from molsig.cli import (
     demo,
     enrich,
     evaluate,
+    explain,
     ingest,
     landmarks,
     learn,
@@ -57,6 +58,7 @@ app.command("demo")(demo.demo)
 app.command("ingest")(ingest.ingest)
 app.command("learn")(learn.learn)
 app.command("query")(query.query)
+app.command("explain")(explain.explain)
 app.command("type")(typing_verb.type_samples)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compose")(compose.compose)

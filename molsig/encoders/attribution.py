@@ -14,9 +14,9 @@ the parts add up to may miss the difference by 1e-3 of it, and a row that misses
 
 Sigmoids, GELU and normalisation have no rule of their own in ``guided``: their plain gradient is taken. Max-pooling
 passes everything to its largest input in ``gradient`` and ``guided``. By the Rescale rule ReLU, sigmoid, tanh, ELU,
-softplus, softmax and max-pooling are divided; anything else that bends (a square, a product of two inputs, GELU) is
-taken by its gradient, so that a network which has it fails the check rather than giving a plausible table. Integrated
-gradients has no such limit.
+softplus and max-pooling are divided; anything else that bends (a square, a product of two inputs, GELU, softmax) is
+not, so that a network which has it fails the check rather than giving a plausible table. Integrated gradients has no
+such limit. `method_of` says which of the two is right for a network and a score.
 
 A rule at a ReLU needs the ReLU to be a module of its own, called once a pass; both are checked. Both samples of a pair
 therefore go through a network as one batch, rows (n, 2, features) laid out as (2 n, features): see
@@ -36,7 +36,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from molsig.encoders.attribution_rules import HOOKED, RULES, TOLERANCE, allowed, check_modules, rescale_each
+from molsig.encoders.attribution_rules import (
+    HOOKED,
+    RULES,
+    TOLERANCE,
+    allowed,
+    check_modules,
+    rescale_each,
+    rescales,
+)
 from molsig.errors import MolsigError, UsageError
 from molsig.types import silent
 
@@ -226,6 +234,26 @@ def mean_contributions(
     if total is None:
         raise UsageError("there are no rows to attribute")
     return np.asarray(total.cpu().numpy() / len(given))
+
+
+def method_of(network: nn.Module, inputs: NDArray[np.floating], score: Score | None = None) -> str:
+    """The method that divides this score of this network: the one place where it is decided.
+
+    ``deeplift`` where the score bends in modules that the Rescale rule knows and nowhere else: one pass, exact.
+    ``integrated`` for everything else: GELU and layer normalisation (the VAEs, the autoencoders, the map, the
+    contrastive network), squares and products of two inputs (a head on differences, a cosine), a ReLU that is no
+    module. Of a score without any bend (whitening) both say the same, and ``integrated`` needs no captum. Batch
+    normalisation is straight in evaluation mode and leaves the choice to the rest.
+
+    Parameters
+    ----------
+    inputs
+        Rows as they will be explained, at least one; the graph of the first is looked at.
+    """
+    scored = _prepared(network, score, double=True)
+    parameter = next(scored.parameters(), torch.empty(0))
+    first = torch.tensor(np.asarray(inputs)[:1].copy(), dtype=torch.float64, device=parameter.device)
+    return "deeplift" if rescales(scored, first) else "integrated"
 
 
 def randomised(network: nn.Module, seed: int = 0) -> nn.Module:

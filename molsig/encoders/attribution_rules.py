@@ -140,6 +140,9 @@ _NODES: dict[str, tuple[type[nn.Module], ...]] = {
     "ReluBackward": (nn.ReLU,),
     "SigmoidBackward": (nn.Sigmoid,),
     "TanhBackward": (nn.Tanh,),
+    "EluBackward": (nn.ELU,),
+    "SoftplusBackward": (nn.Softplus,),
+    "MaxPool2DWithIndicesBackward": (nn.MaxPool1d, nn.MaxPool2d),
 }
 HOOKED = {"guided": ("ReluBackward",), "deeplift": tuple(_NODES)}
 """Nodes of autograd's graph that have to be modules for a method to see them."""
@@ -166,12 +169,7 @@ def check_modules(scored: nn.Module, x: Tensor, nodes: tuple[str, ...]) -> None:
             hook.remove()
     if any(n > 1 for n in calls.values()):
         raise UsageError("the network calls a non-linearity twice a pass: give each call a module of its own")
-    seen, waiting = set(), [out.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            waiting += [parent for parent, _ in node.next_functions]
+    seen = _graph(out)
     for name in nodes:
         there = sum(node.name().startswith(name) for node in seen)
         hooked = sum(n for module, n in calls.items() if isinstance(module, _NODES[name]))
@@ -180,6 +178,50 @@ def check_modules(scored: nn.Module, x: Tensor, nodes: tuple[str, ...]) -> None:
                 f"{there - hooked} of {there} {name.removesuffix('Backward')} of the network are no modules and would "
                 "be passed over: make them torch.nn modules, or use gradient or integrated"
             )
+
+
+_STRAIGHT = frozenset(
+    f"{name}Backward{number}"
+    for name in (
+        *("Add", "Sub", "Neg", "Sum", "Mean", "Cat", "Stack", "ConstantPadNd", "ToCopy", "Clone", "NativeBatchNorm"),
+        *("View", "UnsafeView", "ReshapeAlias", "T", "Transpose", "Permute", "Squeeze", "Unsqueeze", "Expand"),
+        *("Select", "Slice", "Index"),
+    )
+    for number in range(4)
+)
+"""Nodes that do not bend; batch normalisation is one in evaluation mode, and in no other is anything attributed."""
+_PRODUCTS = frozenset(
+    f"{name}Backward0" for name in ("Mul", "Mm", "Mv", "Bmm", "Addmm", "Baddbmm", "Dot", "Convolution")
+)
+"""Straight where one factor is a constant."""
+
+
+def rescales(scored: nn.Module, x: Tensor) -> bool:
+    """Whether the score bends, and only in modules that the Rescale rule divides."""
+    with torch.enable_grad():
+        nodes = _graph(scored(x.detach().clone().requires_grad_()))
+    known = [node for node in nodes if node.name().startswith(tuple(_NODES))]
+    for node in nodes - {*known}:
+        name, parents = node.name(), sum(parent is not None for parent, _ in node.next_functions)
+        if name not in _STRAIGHT and not (name in _PRODUCTS and parents == 1) and not name.endswith("AccumulateGrad"):
+            return False
+    try:
+        check_modules(scored, x, HOOKED["deeplift"])
+    except UsageError:
+        return False
+    return bool(known)
+
+
+def _graph(out: Tensor) -> set[Any]:
+    """Nodes of autograd's graph that led to `out`."""
+    seen: set[Any] = set()
+    waiting = [out.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting += [parent for parent, _ in node.next_functions]
+    return seen
 
 
 def _captum() -> Any:

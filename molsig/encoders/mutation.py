@@ -61,7 +61,9 @@ class MutatedGenes:
         """Collect the pairs that count."""
         counted = np.ones(len(mutations.silent), dtype=bool) if include_silent else ~mutations.silent
         pairs = mutations.sample_index[counted].astype(np.int64) * max(1, len(mutations.genes))
-        pairs = np.unique(pairs + mutations.gene_index[counted])
+        pairs = np.sort(pairs + mutations.gene_index[counted])
+        # Pairs come in order, nearly: several times as fast as `numpy.unique`, which hashes.
+        pairs = pairs[np.flatnonzero(np.diff(pairs, prepend=-1))]
         sample, gene = np.divmod(pairs, max(1, len(mutations.genes)))
         return cls(np.searchsorted(sample, np.arange(len(mutations.samples) + 1)), gene)
 

@@ -55,7 +55,9 @@ class MutationVAE(nn.Module):
         self.logits = nn.Linear(hidden, n_genes)
         nn.init.zeros_(self.log_variance.weight)
         nn.init.constant_(self.log_variance.bias, -2.0)
-        nn.init.normal_(self.logits.weight, std=0.005)
+        if not self.logits.weight.is_meta:
+            # To draw normal numbers for a tensor without storage torch would load its compiler, which takes seconds.
+            nn.init.normal_(self.logits.weight, std=0.005)
         if frequency is not None:
             with torch.no_grad():
                 self.logits.bias.copy_(torch.logit(frequency.clamp(1e-4, 1 - 1e-4)))

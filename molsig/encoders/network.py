@@ -84,6 +84,11 @@ class NetworkEncoder(Encoder):
         """What `network` makes of a batch, a tensor on its device: the mean of q(z|x)."""
         return network.embed(inputs)
 
+    @property
+    def scale(self) -> float:
+        """What the output of the network is multiplied by to give a vector."""
+        return float(self._contents.tensors["output.scale"][0])
+
     def network(self) -> Any:
         """The network with its weights, a `torch.nn.Module`, for those who ask what its output rests on."""
         return self._network()

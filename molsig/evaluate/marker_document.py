@@ -14,13 +14,19 @@ if TYPE_CHECKING:
 
 
 def document(
-    title: str, lead: str, notes: Sequence[str], sections: Iterable[tuple[str, str]], *, verb: str = "markers"
+    title: str,
+    lead: str,
+    notes: Sequence[str],
+    sections: Iterable[tuple[str, str]],
+    *,
+    verb: str = "markers",
+    style: str = "",
 ) -> str:
     """A whole page without scripts or outside links; sections are a heading, as text, and what is below, as HTML."""
     said = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return (
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>{escape(title)}</title>"
-        f"<meta name='viewport' content='width=device-width,initial-scale=1'><style>{STYLE}</style></head><body>"
+        f"<meta name='viewport' content='width=device-width,initial-scale=1'><style>{STYLE}{style}</style></head><body>"
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(lead)}</p>"
         + (f"<div class='notes'><ul>{said}</ul></div>" if notes else "")
         + "".join(f"<h2>{escape(heading)}</h2>{body}" for heading, body in sections)

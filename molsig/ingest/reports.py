@@ -21,7 +21,7 @@ from molsig.ingest.tables import read_sample_table
 from molsig.types import ContractReport, TextSet, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from molsig.ingest.limits import Limits
     from molsig.ingest.ocr import Ocr
@@ -37,6 +37,7 @@ def read_reports(
     text_column: str | None = None,
     sample_table: str | Path | None = None,
     ocr: Ocr = "auto",
+    patients: Collection[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     progress: Progress = silent,
 ) -> TextSet:
@@ -56,13 +57,15 @@ def read_reports(
     ocr
         What reads PDF pages without a text layer: ``tesseract``, ``rapidocr``, ``none`` (they are left out with a
         warning), or ``auto``: tesseract, or rapidocr with a warning where tesseract is not installed.
+    patients
+        Whose reports are cut into sentences, which takes most of the time; all by default.
 
     Raises
     ------
     InputError
         With file and row: no id or text column, a row without an id, a line that is no JSON object, a report over
-        `limits.max_cell_chars`, a link that leads out of the folder; a PDF that is encrypted, damaged or over the
-        limits, with its page.
+        `limits.max_cell_chars`, a link that leads out of the folder; no report of `patients`; a PDF that is encrypted,
+        damaged or over the limits, with its page.
     MissingExtraError
         The extra ``reports`` is not installed.
     UsageError
@@ -78,7 +81,7 @@ def read_reports(
         rows, row_of = read_json_lines(path, text_column, limits, progress), int
     else:
         rows, row_of = read_table(path, text_column, limits, progress)
-    return _assemble(path, rows, row_of, sample_table, files, limits, progress)
+    return _assemble(path, rows, row_of, sample_table, files, patients, limits, progress)
 
 
 def _assemble(
@@ -87,6 +90,7 @@ def _assemble(
     row_of: Callable[[int], int | None],
     sample_table: str | Path | None,
     files: ReportFiles,
+    patients: Collection[str] | None,
     limits: Limits,
     progress: Progress,
 ) -> TextSet:
@@ -135,7 +139,11 @@ def _assemble(
         patients=[owners[one] for one in ids],
         table=table,
     )
-    sentences = _cut(list(texts.values()), splitter, path, progress)
+    wanted = [patients is None or one.patient in patients for one in resolved.samples]
+    if not any(wanted):
+        raise InputError(f"holds no report of {' or '.join(sorted(patients or ()))}", file=path)
+    chosen = [sample for sample, one in zip(resolved.samples, wanted, strict=True) if one]
+    sentences = _cut([some for some, one in zip(texts.values(), wanted, strict=True) if one], splitter, path, progress)
     lengths = [len(sentence) for some in sentences for sentence in some]
     notes = [
         f"{len(lengths):,} sentences, half of them over {statistics.median_low(lengths):,} characters, the longest "
@@ -150,7 +158,7 @@ def _assemble(
     if blank:
         warnings.append(f"{blank:,} reports are empty and left out")
     return TextSet(
-        samples=tuple(sample for sample, some in zip(resolved.samples, sentences, strict=True) for _ in some),
+        samples=tuple(sample for sample, some in zip(chosen, sentences, strict=True) for _ in some),
         items=tuple(f"{number:04d}" for some in sentences for number in range(1, len(some) + 1)),
         texts=tuple(sentence for some in sentences for sentence in some),
         report=ContractReport(

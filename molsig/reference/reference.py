@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from molsig.reference.rebuilding import Rebuilt
     from molsig.reference.typing_support import Support, SupportShelf
     from molsig.retrieval.answer import Answer
+    from molsig.retrieval.explanation import Explanation
     from molsig.retrieval.nearest import Nearest
     from molsig.retrieval.one_shot import Typist
     from molsig.retrieval.route import Query
@@ -549,6 +550,85 @@ class Reference:
             return answers
         told = [said_of_taught(query, one, taught) for query, one in zip(queries, answers, strict=True)]
         return [replace(one, notes=(*one.notes, *more, *notes)) for one, more in zip(answers, told, strict=True)]
+
+    def explain(
+        self,
+        hit: str,
+        patient: str | None = None,
+        *,
+        cohort: str | Path | Cohort | None = None,
+        hit_cohort: str | Path | Cohort | None = None,
+        modality: str | Iterable[str] | None = None,
+        fusion: str = "auto",
+        top: int = 10,
+        seed: int = 0,
+        allow_missing: bool = False,
+        device: str = "auto",
+        choice: ModelChoice | None = None,
+        progress: Progress = silent,
+        **files: Any,
+    ) -> Explanation:
+        """Say why a stored patient is the neighbour of another, or of a new one.
+
+        A reference keeps vectors, not measurements: which genes, mutations, miRNAs, sentences and tiles it rests on is
+        told of the modalities whose file is given.
+
+        Parameters
+        ----------
+        hit
+            The stored patient who was found.
+        patient
+            The patient asked about: stored, or one in the files; may be left out where these hold one patient beside
+            the hit.
+        cohort, files
+            Where the measurements of both are, or of either: as in `ingest`.
+        hit_cohort
+            Where those of the hit are, if not in the same files.
+        modality
+            Use only these modalities of the query.
+        fusion, allow_missing, choice
+            As in `query_many` and `query_files`.
+        top
+            Features that are told for the similarity in each modality, and half as many against it.
+        seed
+            Draws the patients that the pair is compared with.
+
+        Raises
+        ------
+        NotFoundError
+            A patient is not stored, or the two have no modality in common.
+        InputError
+            A file holds neither of the two, or is wrong.
+        UsageError
+            The query and the hit are one patient, or it is not clear who is asked about.
+        """
+        from molsig.encoders.choice import ModelChoice
+        from molsig.reference.explaining import Asked, explain
+        from molsig.reference.learning import learned_for
+
+        learned, _ = learned_for(self._store, self._shelf, (), fusion)
+        label = None if learned is None or learned.evidence is None else learned.label
+        votes = () if label is None else (label,)
+        return explain(
+            self._store,
+            self._searcher,
+            Asked(
+                hit,
+                patient,
+                _cohort(cohort, files),
+                None if hit_cohort is None else _cohort(hit_cohort, {}),
+                _names(modality),
+                top,
+                seed,
+                allow_missing,
+                device,
+                choice or ModelChoice(),
+            ),
+            lambda query: self._find([query], votes=votes, fusion=fusion, k=1, among=(hit,))[0],
+            learned,
+            shelf=self._encoders,
+            progress=progress,
+        )
 
     def learn(
         self,

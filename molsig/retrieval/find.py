@@ -53,13 +53,15 @@ def find(
     learned: Learned | None = None,
     memory: PatientMemory | None = None,
     error: float = ERROR,
+    among: tuple[str, ...] | None = None,
 ) -> list[Answer]:
     """Answer each query with its `k` nearest stored patients.
 
     Queries that go to the same space are searched in one batch. A query of one modality is compared in that modality's
     own space; one of several is summed and compared with the patients' summed aggregates (the study's aggregation,
     doi 10.1101/2025.05.14.653900). Where something has been `learned` of how to fuse, it is used instead: evidence for
-    a label, or weights; what stored patients say by it is kept in `memory` between calls.
+    a label, or weights; what stored patients say by it is kept in `memory` between calls. Where `among` names patients,
+    only they are found, whatever `where` says; who is near a query, which the evidence looks at, stays as it is.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def find(
     for column in columns:
         if column not in known:
             raise UsageError(f"--vote {column}: there is no such patient column; there are {', '.join(known)}")
-    allowed = selected(store, where)
+    allowed = selected(store, where) if among is None else among
 
     found: dict[int, _Found] = {}
     routes: dict[tuple[str, str, tuple[str, ...] | None], list[int]] = {}
