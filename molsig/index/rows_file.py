@@ -19,6 +19,7 @@ import numpy as np
 
 from molsig.errors import DamagedError
 from molsig.index.arrays import distinct
+from molsig.index.mapped import SHORT, MappedPages
 from molsig.index.scoring import precise_lengths
 from molsig.types import DIM
 
@@ -36,10 +37,6 @@ _WORDS = ROW_BYTES // 8
 _BLOCK_ROWS = 256
 """Rows compared with their checksums or copied at a time: 768 KB stay in the processor's cache."""
 _AHEAD_ROWS = 8_192
-_READ_ROWS = 2_048
-_LARGE = 256 << 20
-LET_GO_ROWS = 16_384
-"""After so many rows here and there (a gigabyte with what lies around them) the pages of a large file are let go."""
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -120,8 +117,8 @@ class RowsFile:
         Ids, lengths and checksums.
     matrix
         float32 (n, 768): touch only what `check` has let pass.
-    mapped
-        What the matrix lies in.
+    pages
+        Those of them that are mapped, of a file that is not short.
     short_lengths
         The lengths as float32.
     """
@@ -129,11 +126,10 @@ class RowsFile:
     path: Path
     facts: RowFacts
     matrix: NDArray[np.float32]
-    mapped: mmap.mmap | None = field(default=None, repr=False)
+    pages: MappedPages | None = field(default=None, repr=False)
     short_lengths: NDArray[np.float32] = field(init=False)
     _checked: NDArray[np.bool_] = field(init=False, repr=False)
     _all: bool = field(init=False, default=False, repr=False)
-    _touched: int = field(init=False, default=0, repr=False)
 
     def __post_init__(self) -> None:
         self.short_lengths = self.facts.lengths.astype(np.float32)
@@ -166,10 +162,13 @@ class RowsFile:
             mapped = mmap.mmap(handle.fileno(), wanted, access=mmap.ACCESS_COPY) if wanted else None
         if mapped is None:
             return cls(path, facts, np.empty((0, DIM), np.float32))
-        if wanted > _LARGE and hasattr(mmap, "MADV_RANDOM"):
+        matrix = np.frombuffer(mapped, np.float32).reshape(-1, DIM)
+        if wanted <= SHORT:
+            return cls(path, facts, matrix)
+        if hasattr(mmap, "MADV_RANDOM"):
             # Some rows here and there are wanted: reading ahead would fetch a hundred kilobytes for each.
             mapped.madvise(mmap.MADV_RANDOM)
-        return cls(path, facts, np.frombuffer(mapped, np.float32).reshape(-1, DIM), mapped)
+        return cls(path, facts, matrix, MappedPages(mapped, ROW_BYTES))
 
     def check(self, rows: NDArray[np.int64]) -> None:
         """Make sure that some rows, of any shape, are what was written.
@@ -179,7 +178,8 @@ class RowsFile:
         DamagedError
             One is not.
         """
-        self._touch(rows.size)
+        if self.pages is not None:
+            self.pages.touch(rows.size)
         if self._all:
             return
         new = self._checked[rows]
@@ -195,11 +195,10 @@ class RowsFile:
         """Make sure that all rows are what was written; `DamagedError` if not."""
         for start in range(0, len(self), _AHEAD_ROWS):
             left = start + np.flatnonzero(~self._checked[start : start + _AHEAD_ROWS])
-            if len(left):
-                self._read_ahead(start, start + 2 * _AHEAD_ROWS)
+            if len(left) and self.pages is not None:
+                self.pages.read_ahead(start, start + 2 * _AHEAD_ROWS)
             for first in range(0, len(left), _BLOCK_ROWS):
                 self.check(left[first : first + _BLOCK_ROWS])
-        self.let_go()
         self._all = True
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -207,17 +206,21 @@ class RowsFile:
         found = np.empty((len(rows), DIM), np.float32)
         for start in range(0, len(rows), _BLOCK_ROWS):
             some, part = rows[start : start + _BLOCK_ROWS], found[start : start + _BLOCK_ROWS]
-            self._touch(len(some))
             where = _as_slice(some)
-            if isinstance(where, slice):
-                self._read_ahead(where.start, where.stop)
+            if self.pages is not None:
+                self.pages.touch(len(some))
+                if isinstance(where, slice):
+                    self.pages.read_ahead(where.start, where.stop)
             part[:] = self.matrix[where]
             if not self._all and not self._checked[some].all():
                 # The copy itself is compared, while it is in the processor's cache.
                 self._compare(some, part)
-        if len(rows) > _READ_ROWS:
-            self.let_go()
         return found
+
+    def let_go(self) -> None:
+        """Unmap what was looked at so far, of a file that is not short."""
+        if self.pages is not None:
+            self.pages.let_go()
 
     def _compare(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Make sure that `vectors` are what was written as some rows."""
@@ -225,30 +228,6 @@ class RowsFile:
         if wrong.any():
             raise DamagedError(f"{self.path}: row {int(rows[np.argmax(wrong)])} is not what was written")
         self._checked[rows] = True
-
-    def _touch(self, rows: int) -> None:
-        # The system maps 64 KB around each row that is looked at: rows here and there soon map a large file as a whole.
-        self._touched += rows
-        if self._touched > LET_GO_ROWS:
-            self._touched = 0
-            self.let_go()
-
-    def _read_ahead(self, start: int, stop: int) -> None:
-        """Have the system read rows that follow one another at once: by itself it fetches page after page."""
-        if self._large and hasattr(mmap, "MADV_WILLNEED"):
-            assert self.mapped is not None
-            begin = start * ROW_BYTES // mmap.PAGESIZE * mmap.PAGESIZE
-            self.mapped.madvise(mmap.MADV_WILLNEED, begin, min(stop, len(self)) * ROW_BYTES - begin)
-
-    def let_go(self) -> None:
-        """Unmap the pages looked at so far, of a large file: they stay in the system's cache, not in this process."""
-        if self._large and hasattr(mmap, "MADV_DONTNEED"):
-            assert self.mapped is not None
-            self.mapped.madvise(mmap.MADV_DONTNEED)
-
-    @property
-    def _large(self) -> bool:
-        return len(self) * ROW_BYTES > _LARGE
 
 
 def _as_slice(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:

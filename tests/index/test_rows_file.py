@@ -91,7 +91,7 @@ def test_a_row_in_the_place_of_another_is_told(tmp_path: Path) -> None:
 def test_of_a_large_file_rows_in_a_row_and_scattered_ones_are_read_and_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molsig.index.rows_file._LARGE", 0)
+    monkeypatch.setattr("molsig.index.rows_file.SHORT", 0)
     monkeypatch.setattr("molsig.index.rows_file._BLOCK_ROWS", 64)
     monkeypatch.setattr("molsig.index.rows_file._AHEAD_ROWS", 128)
     path, vectors = tmp_path / "a.vectors", rows(700)
