@@ -19,6 +19,7 @@ import numpy as np
 
 from molsig.errors import DamagedError
 from molsig.index.arrays import distinct
+from molsig.index.mapped import SHORT, MappedPages
 from molsig.index.scoring import precise_lengths
 from molsig.types import DIM
 
@@ -33,11 +34,9 @@ if TYPE_CHECKING:
 ROW_BYTES = 4 * DIM
 _WORDS = ROW_BYTES // 8
 
-_BLOCK_ROWS = 8_192
-_READ_ROWS = 2_048
-_LARGE = 256 << 20
-LET_GO_ROWS = 16_384
-"""After so many rows here and there (a gigabyte with what lies around them) the pages of a large file are let go."""
+_BLOCK_ROWS = 256
+"""Rows compared with their checksums or copied at a time: 768 KB stay in the processor's cache."""
+_AHEAD_ROWS = 8_192
 
 
 def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -118,8 +117,8 @@ class RowsFile:
         Ids, lengths and checksums.
     matrix
         float32 (n, 768): touch only what `check` has let pass.
-    mapped
-        What the matrix lies in.
+    pages
+        Those of them that are mapped, of a file that is not short.
     short_lengths
         The lengths as float32.
     """
@@ -127,11 +126,10 @@ class RowsFile:
     path: Path
     facts: RowFacts
     matrix: NDArray[np.float32]
-    mapped: mmap.mmap | None = field(default=None, repr=False)
+    pages: MappedPages | None = field(default=None, repr=False)
     short_lengths: NDArray[np.float32] = field(init=False)
     _checked: NDArray[np.bool_] = field(init=False, repr=False)
     _all: bool = field(init=False, default=False, repr=False)
-    _touched: int = field(init=False, default=0, repr=False)
 
     def __post_init__(self) -> None:
         self.short_lengths = self.facts.lengths.astype(np.float32)
@@ -164,10 +162,13 @@ class RowsFile:
             mapped = mmap.mmap(handle.fileno(), wanted, access=mmap.ACCESS_COPY) if wanted else None
         if mapped is None:
             return cls(path, facts, np.empty((0, DIM), np.float32))
-        if wanted > _LARGE and hasattr(mmap, "MADV_RANDOM"):
+        matrix = np.frombuffer(mapped, np.float32).reshape(-1, DIM)
+        if wanted <= SHORT:
+            return cls(path, facts, matrix)
+        if hasattr(mmap, "MADV_RANDOM"):
             # Some rows here and there are wanted: reading ahead would fetch a hundred kilobytes for each.
             mapped.madvise(mmap.MADV_RANDOM)
-        return cls(path, facts, np.frombuffer(mapped, np.float32).reshape(-1, DIM), mapped)
+        return cls(path, facts, matrix, MappedPages(mapped, ROW_BYTES))
 
     def check(self, rows: NDArray[np.int64]) -> None:
         """Make sure that some rows, of any shape, are what was written.
@@ -177,11 +178,8 @@ class RowsFile:
         DamagedError
             One is not.
         """
-        # The system maps 64 KB around each row that is looked at: rows here and there soon map a large file as a whole.
-        self._touched += rows.size
-        if self._touched > LET_GO_ROWS:
-            self._touched = 0
-            self.let_go()
+        if self.pages is not None:
+            self.pages.touch(rows.size)
         if self._all:
             return
         new = self._checked[rows]
@@ -190,34 +188,53 @@ class RowsFile:
         fresh = distinct(rows[~new])
         for start in range(0, len(fresh), _BLOCK_ROWS):
             some = fresh[start : start + _BLOCK_ROWS]
-            wrong = checksums(self.ids[some], self.matrix[some]) != self.facts.sums[some]
-            if wrong.any():
-                raise DamagedError(f"{self.path}: row {int(some[np.argmax(wrong)])} is not what was written")
-        self._checked[fresh] = True
-        self._all = bool(len(fresh) > _BLOCK_ROWS and self._checked.all())
+            self._compare(some, self.matrix[_as_slice(some)])
+        self._all = bool(len(fresh) > _AHEAD_ROWS and self._checked.all())
 
     def check_all(self) -> None:
         """Make sure that all rows are what was written; `DamagedError` if not."""
-        for start in range(0, len(self), _BLOCK_ROWS):
-            self.check(np.arange(start, min(len(self), start + _BLOCK_ROWS)))
-            self.let_go()
+        for start in range(0, len(self), _AHEAD_ROWS):
+            left = start + np.flatnonzero(~self._checked[start : start + _AHEAD_ROWS])
+            if len(left) and self.pages is not None:
+                self.pages.read_ahead(start, start + 2 * _AHEAD_ROWS)
+            for first in range(0, len(left), _BLOCK_ROWS):
+                self.check(left[first : first + _BLOCK_ROWS])
         self._all = True
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a copy of some rows, checked; `DamagedError` as `check`."""
         found = np.empty((len(rows), DIM), np.float32)
-        for start in range(0, len(rows), _READ_ROWS):
-            some = rows[start : start + _READ_ROWS]
-            self.check(some)
-            found[start : start + len(some)] = self.matrix[some]
-            if len(rows) > _READ_ROWS:
-                self.let_go()
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            some, part = rows[start : start + _BLOCK_ROWS], found[start : start + _BLOCK_ROWS]
+            where = _as_slice(some)
+            if self.pages is not None:
+                self.pages.touch(len(some))
+                if isinstance(where, slice):
+                    self.pages.read_ahead(where.start, where.stop)
+            part[:] = self.matrix[where]
+            if not self._all and not self._checked[some].all():
+                # The copy itself is compared, while it is in the processor's cache.
+                self._compare(some, part)
         return found
 
     def let_go(self) -> None:
-        """Unmap the pages looked at so far, of a large file: they stay in the system's cache, not in this process."""
-        if len(self) * ROW_BYTES > _LARGE and self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            self.mapped.madvise(mmap.MADV_DONTNEED)
+        """Unmap what was looked at so far, of a file that is not short."""
+        if self.pages is not None:
+            self.pages.let_go()
+
+    def _compare(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Make sure that `vectors` are what was written as some rows."""
+        wrong = checksums(self.ids[rows], vectors) != self.facts.sums[rows]
+        if wrong.any():
+            raise DamagedError(f"{self.path}: row {int(rows[np.argmax(wrong)])} is not what was written")
+        self._checked[rows] = True
+
+
+def _as_slice(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Rows that follow one another as a slice, which copies nothing; others as they are."""
+    if not len(rows) or rows[-1] - rows[0] != len(rows) - 1 or not bool((rows[1:] - rows[:-1] == 1).all()):
+        return rows
+    return slice(int(rows[0]), int(rows[-1]) + 1)
 
 
 class RowsWriter:

@@ -21,7 +21,7 @@ from molsig.index.texts import Texts
 from molsig.index.vectors import ROW_BYTES, Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -119,11 +119,11 @@ class SpaceView:
             mask = of_kind if mask is None else mask & of_kind
         return None if mask is None or mask.all() else mask
 
-    def of_kinds(self, kinds: Collection[str]) -> NDArray[np.bool_]:
-        """Return which rows are samples of some kinds, bool (n,)."""
+    def of_kinds(self, kinds: Collection[str], positions: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """Return which rows are samples of some kinds, bool: of all (n,), or of those at some positions."""
         names, codes = self._kinds
-        asked: NDArray[np.bool_] = np.array([name in kinds for name in names], bool)[codes]
-        return asked
+        asked: NDArray[np.bool_] = np.array([name in kinds for name in names], bool)
+        return asked[codes if positions is None else codes[positions]]
 
     def kinds_at(self, positions: NDArray[np.int64]) -> list[str]:
         """Return the kind of some rows."""
@@ -148,19 +148,27 @@ class SpaceView:
             if (code := code_of.get(patient)) is not None
         }
 
-    def positions_by_patient(self, patients: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the positions of all rows of some patients, patient by patient, and whose of them each is, from 0."""
-        code_of = self._code_of
-        known = [(number, code_of[patient]) for number, patient in enumerate(patients) if patient in code_of]
-        numbers, codes = np.array(known, np.int64).reshape(-1, 2).T
-        _, starts = self._by_patient
-        return self.positions_of_codes(codes), np.repeat(numbers, starts[codes + 1] - starts[codes])
+    def positions_by_patient(self, codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the positions of all rows of some patients, patient by patient, and whose of them each is, from 0.
 
-    def positions_of_codes(self, codes: Iterable[int]) -> NDArray[np.int64]:
+        Patients are given by their codes, -1 for one who has no row.
+        """
+        known = np.flatnonzero(codes >= 0)
+        codes = codes[known]
+        _, starts = self._by_patient
+        return self.positions_of_codes(codes), np.repeat(known, starts[codes + 1] - starts[codes])
+
+    def positions_of_codes(self, codes: NDArray[np.int64] | Sequence[int]) -> NDArray[np.int64]:
         """Return the positions of all rows of patients given by their codes, patient by patient."""
         order, starts = self._by_patient
-        parts = [order[starts[code] : starts[code + 1]] for code in codes]
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+        if len(codes) == 1:
+            return order[starts[codes[0]] : starts[codes[0] + 1]]
+        asked = np.asarray(codes, np.int64)
+        begins, counts = starts[asked], starts[asked + 1] - starts[asked]
+        # Of each patient as many numbers that follow one another, from where that patient's begin.
+        places = np.repeat(begins - (np.cumsum(counts) - counts), counts) + np.arange(int(counts.sum()))
+        found: NDArray[np.int64] = order[places]
+        return found
 
     @cached_property
     def texts(self) -> dict[str, Texts]:
@@ -186,6 +194,11 @@ class SpaceView:
         """Return the codes of those of `patients` that have a row."""
         code_of = self._code_of
         return [code_of[patient] for patient in patients if patient in code_of]
+
+    def codes_or_none(self, patients: Sequence[str]) -> NDArray[np.int64]:
+        """Return the code of each of some patients, int64 (n,); -1 for one who has no row."""
+        code_of = self._code_of
+        return np.array([code_of.get(patient, -1) for patient in patients], np.int64)
 
 
 def load_view(

@@ -520,11 +520,13 @@ class Reference:
         from molsig.reference.learning import learned_for
         from molsig.types import SUM_SPACE
 
+        learned, _ = learned_for(self._store, self._shelf, _names(vote) or (), "auto")
+        held = learned is not None and self._memory.warm(learned)
+        # Afterwards: rows whose vectors were just read have been compared with their checksums.
         for info in self._store.spaces():
             if info.active or info.space == SUM_SPACE:
                 self._searcher.warm(info.space)
-        learned, _ = learned_for(self._store, self._shelf, _names(vote) or (), "auto")
-        return learned is not None and self._memory.warm(learned)
+        return held
 
     def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
         from molsig.index.stamp import one_look

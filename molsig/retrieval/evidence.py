@@ -96,10 +96,12 @@ class EvidenceModel:
             held = np.flatnonzero(vectors.present[modality])
             if len(held):
                 first = place * len(VIEWS)
-                x = head.standardised(vectors.vectors[modality][held])
-                out[first : first + 2, held] = head.of_standardised(x)
+                # A slice copies nothing.
+                rows = slice(None) if len(held) == len(vectors) else held
+                x = head.standardised(vectors.vectors[modality][rows])
+                out[first : first + 2, rows] = head.of_standardised(x)
                 if counts is not None and modality in self.familiarity.unfamiliar:
-                    out[first + 2, held] = neighbour_evidence(counts[modality][held], head.log_prior)
+                    out[first + 2, rows] = neighbour_evidence(counts[modality][rows], head.log_prior)
                 if self.joint is not None and modality in self.joint.modalities:
                     together[modality] = held, x
         if self.joint is not None and len(together) == len(self.joint.modalities):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.index.arrays import distinct
-from molsig.index.names import names_at, names_of
+from molsig.index.names import names_at
+from molsig.retrieval.roster import Roster
 from molsig.retrieval.sayings import Sayings, rows_of, rows_proposed, vectors_of
 from molsig.types import DIM
 
@@ -41,7 +42,9 @@ _EAGER, _SCATTERED = 20, 2
 """What all patients say is worked out once this many times the candidates so far are more than they are: of those up to
 `_SOON`, which takes a few seconds, by the second query or so; of more when it has cost as much to read candidates."""
 _SOON = 20_000
-_AT_A_TIME = 2048
+_AT_A_TIME = 1024
+"""Patients whose vectors are read and judged at a time: more leave the processor's cache, and the products of fewer are
+too short to be shared out among threads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,7 @@ class PatientMemory:
             rows = distinct(np.concatenate(parts)) if parts else np.empty(0, np.int64)
             rows = rows[int(np.searchsorted(rows, 0)) :]
             for patient in out:
-                rows = rows[rows != sayings.row_of.get(patient, -1)]
+                rows = rows[rows != sayings.row(patient)]
             found.append(rows)
         return sayings, found
 
@@ -133,8 +136,10 @@ class PatientMemory:
         for some in proposed:
             for view, codes in some:
                 names.update(names_at(view.patients, distinct(codes)))
-        views = {space: self._searcher.view(space) for space in learned.spaces.values()}
-        vectors = vectors_of(sorted(names), learned.spaces, views)
+        patients = sorted(names)
+        views = {modality: self._searcher.view(space) for modality, space in learned.spaces.items()}
+        known = {modality: view.codes_or_none(patients) for modality, view in views.items()}
+        vectors = vectors_of(patients, known, views)
         return Sayings.of(learned, learned.evidence if evidence else None, vectors)
 
     def warm(self, learned: Learned) -> bool:
@@ -178,7 +183,8 @@ class PatientMemory:
 
     def _how(self, learned: Learned) -> bool | None:
         """Whether fused vectors fit too; None where not even probabilities do."""
-        views = [self._searcher.view(space) for space in learned.spaces.values()]
+        by_space = {space: self._searcher.view(space) for space in learned.spaces.values()}
+        views = list(by_space.values())
         if not all(view.vectors.fits for view in views):
             return None
         model = learned.evidence
@@ -188,44 +194,58 @@ class PatientMemory:
         # No more patients than all spaces have together, nor fewer than the longest has.
         least, most = max(len(view.patients) for view in views), sum(len(view.patients) for view in views)
         if self._memory // whole < most and least <= self._memory // lean:
-            most = self._count(views)
+            most = self._count(by_space)
         if most * whole <= self._memory:
             return True
         return False if model is not None and most * lean <= self._memory else None
 
-    def _count(self, views: Sequence[SpaceView]) -> int:
+    def _count(self, views: Mapping[str, SpaceView]) -> int:
         """How many patients some views have together."""
-        if self._counted is None or self._counted[0] != [id(view) for view in views]:
-            names = set().union(*(names_of(view.patients) for view in views))
+        of = [id(view) for view in views.values()]
+        if self._counted is None or self._counted[0] != of:
             # The views are kept beside it: no others take their ids meanwhile.
-            self._counted = [id(view) for view in views], list(views), len(names)
+            self._counted = of, list(views.values()), len(Roster.of(views).names)
         return self._counted[2]
 
     def _hold(self, learned: Learned) -> _Held:
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
-        patients = sorted(set().union(*(names_of(view.patients) for view in views.values())))
+        roster = Roster.of(views)
+        names = roster.names
+        of_space = {space: roster.codes(space) for space in views}
+        codes = {modality: of_space[space] for modality, space in learned.spaces.items()}
+        by_modality = {modality: views[space] for modality, space in learned.spaces.items()}
         model = learned.evidence
         classes, modalities = (0, 0) if model is None else (len(model.classes), len(model.modalities))
         whole = bool(self._how(learned))
-        n = len(patients)
+        n = len(names)
         fused = np.empty((n if whole else 0, DIM), np.float32)
         alone = np.empty((modalities, n if whole else 0, classes))
         present, posterior = np.empty((modalities, n), bool), np.empty((n, classes))
-        names: list[str] = []
+
+        def say(numbers: NDArray[np.int64], whole: bool) -> Sayings:
+            some = [names[number] for number in numbers.tolist()]
+            vectors = vectors_of(some, {m: one[numbers] for m, one in codes.items()}, by_modality)
+            return Sayings.of(learned, model, vectors, whole=whole)
+
+        kept: list[str] = []
         for start in range(0, n, _AT_A_TIME):
-            some = patients[start : start + _AT_A_TIME]
-            part = Sayings.of(learned, model, vectors_of(some, learned.spaces, views))
-            at = slice(len(names), len(names) + len(part.patients))
+            part = say(np.arange(start, min(n, start + _AT_A_TIME)), whole)
+            at = slice(len(kept), len(kept) + len(part.patients))
             posterior[at], present[:, at] = part.posterior, part.present
             if whole:
                 fused[at], alone[:, at] = part.fused, part.alone
-            names += part.patients
+            kept += part.patients
+        some = slice(0, len(kept))
+        # Who has normal samples alone says nothing.
+        row_of = np.arange(n) if len(kept) == n else _places(names, kept)
+        number_of = np.flatnonzero(row_of >= 0)
+        read = None if whole else lambda rows: say(number_of[rows], True)
+        held = Sayings(tuple(kept), present[:, some], posterior[some], fused[some], alone[:, some], read)
+        return _Held(learned, views, held, {id(view): row_of[roster.numbers[space]] for space, view in views.items()})
 
-        def read(some: Sequence[str]) -> Sayings:
-            return Sayings.of(learned, model, vectors_of(some, learned.spaces, views))
 
-        kept = slice(0, len(names))
-        sayings = Sayings(
-            tuple(names), present[:, kept], posterior[kept], fused[kept], alone[:, kept], None if whole else read
-        )
-        return _Held(learned, views, sayings, {id(view): rows_of(sayings, view) for view in views.values()})
+def _places(names: Sequence[str], kept: Sequence[str]) -> NDArray[np.int64]:
+    """Where each of some names is among those kept, both in the same order, int64 (n,); -1 for others."""
+    still = set(kept)
+    found = np.array([name in still for name in names], bool)
+    return np.where(found, np.cumsum(found) - 1, -1)

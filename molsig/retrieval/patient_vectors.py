@@ -168,11 +168,13 @@ def summed(
     sums, present
         float32 (patients, 768), summed in float64 in the order of `of`, and who has any, (patients,).
     """
-    total = np.zeros((patients, DIM), dtype=np.float32)
     counts = np.bincount(of, minlength=patients)
     order = places[np.argsort(of, kind="stable")]
     ends = np.cumsum(counts)
     alone = np.flatnonzero(counts == 1)
+    if len(alone) == patients:
+        return read(order), np.ones(patients, bool)
+    total = np.zeros((patients, DIM), dtype=np.float32)
     total[alone] = read(order[ends[alone] - 1])
     several = np.flatnonzero(counts > 1)
     reach = np.cumsum(counts[several])
@@ -199,7 +201,7 @@ def patients_with(
         {m: block for m, (block, _) in found.items()},
         {m: present for m, (_, present) in found.items()},
     )
-    return vectors.take(np.flatnonzero(held))
+    return vectors if held.all() else vectors.take(np.flatnonzero(held))
 
 
 def nearest_rows(scores: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

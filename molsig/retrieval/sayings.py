@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.index.names import names_at, names_of
 from molsig.retrieval.patient_vectors import patients_with, summed
+from molsig.types import DIM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,7 @@ class Sayings:
     alone
         The posterior from each modality on its own, (modalities, n, classes); none where `fused` has none.
     read
-        Works out what some patients say, in their order, where that is not held.
+        Works out what some rows say, in their order, where that is not held.
     """
 
     patients: tuple[str, ...]
@@ -49,23 +50,32 @@ class Sayings:
     posterior: Array
     fused: NDArray[np.float32]
     alone: Array
-    read: Callable[[Sequence[str]], Sayings] | None = None
+    read: Callable[[NDArray[np.int64]], Sayings] | None = None
 
     @classmethod
-    def of(cls, learned: Learned, model: EvidenceModel | None, vectors: PatientVectors) -> Sayings:
-        """Work out what patients say; without a model there are no classes."""
-        fused = learned.weighted.fused(vectors)
+    def of(
+        cls, learned: Learned, model: EvidenceModel | None, vectors: PatientVectors, *, whole: bool = True
+    ) -> Sayings:
+        """Work out what patients say; without a model there are no classes.
+
+        Parameters
+        ----------
+        whole
+            Whether `fused` and `alone` are wanted too; else they have no rows.
+        """
         n = len(vectors)
+        fused = learned.weighted.fused(vectors) if whole else np.empty((0, DIM), np.float32)
         if model is None:
             return cls(vectors.patients, np.zeros((0, n), bool), np.zeros((n, 0)), fused, np.zeros((0, n, 0)))
         evidence, present = model.evidence(vectors), model.present(vectors)
         posterior = np.exp(model.log_posterior(evidence, present))
-        return cls(vectors.patients, present, posterior, fused, model.alone(evidence))
+        alone = model.alone(evidence) if whole else np.empty((len(present), 0, len(model.classes)))
+        return cls(vectors.patients, present, posterior, fused, alone)
 
-    @cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each patient."""
-        return {patient: row for row, patient in enumerate(self.patients)}
+    def row(self, patient: str) -> int:
+        """The row of a patient; -1 for one who says nothing."""
+        row = bisect_left(self.patients, patient)
+        return row if row < len(self.patients) and self.patients[row] == patient else -1
 
     def fused_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Weighted sums of some rows, float32 (m, 768)."""
@@ -77,24 +87,35 @@ class Sayings:
 
     def _of(self, rows: NDArray[np.int64]) -> Sayings:
         assert self.read is not None
-        return self.read([self.patients[row] for row in rows.tolist()])
+        return self.read(rows)
 
 
-def vectors_of(patients: Sequence[str], spaces: Mapping[str, str], views: Mapping[str, SpaceView]) -> PatientVectors:
-    """What patients have in some spaces, summed; who has nothing is left out."""
+def vectors_of(
+    patients: Sequence[str], codes: Mapping[str, NDArray[np.int64]], views: Mapping[str, SpaceView]
+) -> PatientVectors:
+    """What patients have in some views, summed; who has nothing is left out.
+
+    Parameters
+    ----------
+    codes
+        By modality, the code of each in its view, int64 (n,); -1 for who is not in it.
+    views
+        By modality.
+    """
     found = {}
-    for modality, space in spaces.items():
-        view = views[space]
-        positions, of = view.positions_by_patient(patients)
-        counted = ~view.of_kinds(("normal",))[positions]
-        positions, of = positions[counted], of[counted]
+    for modality, view in views.items():
+        positions, of = view.positions_by_patient(codes[modality])
+        counted = ~view.of_kinds(("normal",), positions)
+        if not counted.all():
+            positions, of = positions[counted], of[counted]
         found[modality] = summed(len(patients), of, positions, view.vectors.take)
     return patients_with(patients, found)
 
 
 def rows_of(sayings: Sayings, view: SpaceView) -> NDArray[np.int64]:
     """The row of each patient of a view, by code, int64; -1 for who says nothing."""
-    return np.array([sayings.row_of.get(patient, -1) for patient in names_of(view.patients)], np.int64)
+    row_of = {patient: row for row, patient in enumerate(sayings.patients)}
+    return np.array([row_of.get(patient, -1) for patient in names_of(view.patients)], np.int64)
 
 
 def rows_proposed(
@@ -102,8 +123,9 @@ def rows_proposed(
 ) -> dict[int, NDArray[np.int64]]:
     """The same by view, of the patients who were proposed only."""
     rows_in: dict[int, NDArray[np.int64]] = {}
+    row_of = {patient: row for row, patient in enumerate(sayings.patients)}
     for some in proposed:
         for view, codes in some:
             rows = rows_in.setdefault(id(view), np.full(len(view.patients), -1, np.int64))
-            rows[codes] = [sayings.row_of.get(patient, -1) for patient in names_at(view.patients, codes)]
+            rows[codes] = [row_of.get(patient, -1) for patient in names_at(view.patients, codes)]
     return rows_in

@@ -86,3 +86,29 @@ def test_a_row_in_the_place_of_another_is_told(tmp_path: Path) -> None:
         RowsFile.open(path, facts)
     with pytest.raises(FileNotFoundError):
         RowsFile.open(tmp_path / "none.vectors", facts)
+
+
+def test_of_a_large_file_rows_in_a_row_and_scattered_ones_are_read_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molsig.index.rows_file.SHORT", 0)
+    monkeypatch.setattr("molsig.index.rows_file._BLOCK_ROWS", 64)
+    monkeypatch.setattr("molsig.index.rows_file._AHEAD_ROWS", 128)
+    path, vectors = tmp_path / "a.vectors", rows(700)
+    writer = RowsWriter(path)
+    writer.append(np.arange(700), vectors)
+    facts = writer.close()
+    file = RowsFile.open(path, facts)
+    scattered = np.array([5, 699, 300, 300, 0, 64, 63])
+    for some in (np.arange(130, 420), scattered, np.arange(9)[::-1], np.empty(0, np.int64), np.arange(700)):
+        np.testing.assert_array_equal(file.read(some), vectors[some])
+    damaged = vectors.copy()
+    damaged[401, 7] += 1
+    path.write_bytes(damaged.tobytes())
+    file = RowsFile.open(path, facts)
+    np.testing.assert_array_equal(file.read(np.arange(401)), vectors[:401])
+    for some in (np.arange(380, 420), scattered + np.array([0, 0, 101, 0, 0, 0, 0])):
+        with pytest.raises(DamagedError, match="row 401 is not what was written"):
+            file.read(some)
+    with pytest.raises(DamagedError, match="row 401"):
+        file.check_all()
