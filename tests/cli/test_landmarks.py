@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from molsig.encoders.landmarks import METHODS
 from molsig.errors import InputError, UsageError
 from molsig.ingest.expression import read_expression
 from molsig.reference import Reference
@@ -30,7 +31,7 @@ def test_landmarks_are_told_compared_and_written(built: Path, cohort_files: Simu
     sets.write_text("".join(f"set{i}\t-\t{some}\n" for i, some in enumerate(of_thirty)))
     done = molsig(
         "landmarks", built, "--rna", cohort_files.rna, "--n", 20, "--method", "medoids", "--compare", "--resamples", 2,
-        "--gene-sets", sets, "--output", table, "--html", page, "--json",
+        "--epochs", 20, "--gene-sets", sets, "--output", table, "--html", page, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -68,7 +69,9 @@ def test_landmarks_are_told_compared_and_written(built: Path, cohort_files: Simu
 
 
 def test_the_best_method_is_chosen_on_patients_held_back(built: Path, cohort_files: SimulatedCohort) -> None:
-    done = molsig("landmarks", built, "--rna", cohort_files.rna, "--n", 15, "--method", "auto", "--json")
+    done = molsig(
+        "landmarks", built, "--rna", cohort_files.rna, "--n", 15, "--method", "auto", "--epochs", 20, "--json"
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["method"] == min(told["validation"], key=told["validation"].get)
