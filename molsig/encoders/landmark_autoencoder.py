@@ -8,12 +8,12 @@
 
     loss = mean |x - x'| + 1e-6 |W|^2        by Adam, 100 epochs, 10 % dropout
 
-After "A deep learning framework to mine influential genes" (D1000: autoencoder and DeepLIFT against L1000; Methods,
-"AutoEncoder"). Inputs are scaled because a sigmoid is: thousands of raw log values, all positive, add up to tens and
-leave every hidden unit at 0 or 1, where it learns nothing. The paper's values lie between 4 and 15, and what was done
-to them before the first layer is not told. The last layer is linear, since scaled values lie beyond 0 and 1 on both
-sides. The paper tells neither batch size, learning rate nor where the dropout is: here it is after the hidden layers,
-the bottleneck is left whole.
+After the landmark-gene study that sets its autoencoder and DeepLIFT against L1000 ("D1000"; Methods, "AutoEncoder").
+Inputs are scaled because a sigmoid is: thousands of raw log values, all positive, add up to tens and leave every hidden
+unit at 0 or 1, where it learns nothing. The paper's values lie between 4 and 15, and what was done to them before the
+first layer is not told. The last layer is linear, since scaled values lie beyond 0 and 1 on both sides. The paper tells
+neither batch size, learning rate nor where the dropout is: here it is after the hidden layers, the bottleneck is left
+whole.
 
 Each non-linearity is a module of its own, called once a pass, so that attribution can hook each of them.
 """
