@@ -104,8 +104,9 @@ def page(report: AnnotationReport, drawn: Mapping[str, str], *, members: bool = 
 
 
 def _validation(report: AnnotationReport) -> str:
+    told = {"groups_held_out": f"whole {report.source['groups']}s held out", "random": "random folds"}
     rows = [
-        (one.method, one.scheme.replace("_", " "), f"{one.scores.accuracy:.3f}", f"{one.scores.balanced:.3f}")
+        (one.method, told[one.scheme], f"{one.scores.accuracy:.3f}", f"{one.scores.balanced:.3f}")
         for one in report.validation
         if isinstance(one.scores, LabelScores)
     ]

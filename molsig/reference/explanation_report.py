@@ -77,7 +77,9 @@ class ExplanationReport:
     @property
     def held_out(self) -> str:
         """How the explained patients were held out, in words."""
-        return f"with their {self.group}" if self.scheme == "groups_held_out" else "at random"
+        if self.scheme != "groups_held_out":
+            return "at random"
+        return f"with their {self.group}" + (f" ({', '.join(self.at_random)}: at random)" if self.at_random else "")
 
     @property
     def at_random(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 MOST_OF_CLASS = 100
 """Samples that D1 of a class is averaged over."""
 MOST_ZEROED = 640
-"""Samples of all classes together whose inputs are zeroed, unless that is fewer than `FEWEST_ZEROED` of each."""
+"""Samples of all classes together whose inputs are zeroed, if called rightly; or `FEWEST_ZEROED` of each if more."""
 FEWEST_ZEROED = 20
 _MOST_NUMBERS = 2**26
 """Scores that are held at a time: samples times inputs times classes."""
@@ -118,7 +118,7 @@ class Explanation:
     by_class
         D1, (classes, features); NaN for a class without samples.
     zeroed
-        D2, of those samples whose call is right.
+        D2, of some of those samples whose call is right.
     used
         Whether any of the networks looks at a feature, (features,).
     missed
@@ -164,14 +164,14 @@ def explain_labels(
         captum is not installed.
     """
     fit, turn = kept.first_able(known, codes)
-    chosen = _drawn(np.where(fit == -1, -1, codes), n_classes, seed)
+    chosen = _drawn(np.where(fit == -1, -1, codes), n_classes, MOST_OF_CLASS, seed)
     rows, of = known[chosen], codes[chosen]
     values = kept.network.values
     scores = np.zeros((len(rows), values.shape[1]), dtype=np.float32)
     called = np.full(len(rows), -1, dtype=np.int64)
     zeroed = Zeroed.nobody(n_classes)
-    often = max(FEWEST_ZEROED, MOST_ZEROED // n_classes)
-    before = np.zeros(n_classes, dtype=np.int64)
+    tried = np.zeros(len(rows), dtype=bool)
+    tried[_drawn(of, n_classes, max(FEWEST_ZEROED, MOST_ZEROED // n_classes), seed)] = True
     used = np.zeros(values.shape[1], dtype=bool)
     missed, done = 0.0, 0
     for place, fitted in enumerate(one.fitted for one in kept.fits):
@@ -188,9 +188,7 @@ def explain_labels(
             own = found[np.arange(len(part)), :, of[part]]
             others = (found.sum(axis=2) - own) / (n_classes - 1)
             scores[np.ix_(part, fitted.scaler.kept)] = own - others
-            right = np.flatnonzero(called[part] == of[part])
-            right = right[_among_first(of[part[right]], before, often)]
-            before += np.bincount(of[part[right]], minlength=n_classes)
+            right = np.flatnonzero(tried[part] & (called[part] == of[part]))
             zeroed = zeroed.with_more(
                 part[right], zeroed_until(fitted.layers, scaled[right], found[right], of[part[right]])
             )
@@ -244,18 +242,9 @@ def class_scores(layers: nn.Module, inputs: NDArray[np.float32], n_classes: int)
     return found, missed
 
 
-def _drawn(codes: Rows, n_classes: int, seed: int) -> Rows:
-    """At most `MOST_OF_CLASS` places of each class, by class."""
+def _drawn(codes: Rows, n_classes: int, most: int, seed: int) -> Rows:
+    """At most so many places of each class, by class."""
     random = np.random.default_rng(seed)
     return np.concatenate(
-        [np.sort(random.permutation(np.flatnonzero(codes == code))[:MOST_OF_CLASS]) for code in range(n_classes)]
+        [np.sort(random.permutation(np.flatnonzero(codes == code))[:most]) for code in range(n_classes)]
     )
-
-
-def _among_first(codes: Rows, before: Rows, most: int) -> NDArray[np.bool_]:
-    """Whether each is among the first `most` of its class, `before` of which have been."""
-    order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], np.arange(len(before)))
-    place = np.empty(len(codes), dtype=np.int64)
-    place[order] = np.arange(len(codes)) - starts[codes[order]]
-    return place + before[codes] < most

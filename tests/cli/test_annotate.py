@@ -202,7 +202,7 @@ def test_what_calls_rest_on_is_a_table_json_and_a_page_without_names(
         scores = [each["d1"] for each in one["inputs"]]
         assert scores == sorted(scores, reverse=True)
         assert all(score > 0 for score in scores)
-        assert one["zeroed_samples"] == one["right"] <= one["samples"] <= 100
+        assert one["zeroed_samples"] <= one["right"] <= one["samples"] <= 100
         assert (one["fewest_zeroed"] or 1) >= 1
         assert one["nearest"] in {*names, None}
     assert sum(one["right"] for one in told["classes"]) > 0.2 * sum(one["samples"] for one in told["classes"])
@@ -220,6 +220,8 @@ def test_what_calls_rest_on_is_a_table_json_and_a_page_without_names(
         f"annotate-{name}.svg" for name in ("classes", "samples", "similarity", "stability")
     ]
 
+    # A network that has hardly learned anything is explained as well.
+    monkeypatch.setattr("molsig.retrieval.annotate_network.Network", partial(Network, epochs=1))
     hidden = min(truth)
     done = within(*asked, "--explain", "--members", "--patient", hidden, "--html", page)
     assert done.exit_code == 0, done.output
