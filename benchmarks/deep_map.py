@@ -208,9 +208,8 @@ def strangers(cohort: Cohort, network: str, epochs: int | None) -> dict[str, Any
     out = np.isin(types, LEFT_OUT)
     encoder, _ = fitted(cohort.part(fit[~out[fit]]), network, 0, epochs)
     flagged: dict[str, dict[str, float]] = {}
-    for name, rows in {"known types": test[~out[test]]} | {
-        one: np.flatnonzero(types == one) for one in LEFT_OUT
-    }.items():
+    asked = {"known types": test[~out[test]], **{one: np.flatnonzero(types == one) for one in LEFT_OUT}}
+    for name, rows in asked.items():
         part = cohort.part(rows)
         distances = encoder.place(encoder.encode(part).vectors)[1]
         errors = encoder.node_errors(part, np.arange(len(rows)))

@@ -92,6 +92,7 @@ def measure(cohort: Cohort, encoder: DeepMap, seed: int) -> dict[str, Any]:
         "markers": {
             tissue: {number: place_of(told, f"{tissue} +", number) for number in numbers}
             for tissue, numbers in MARKERS.items()
+            if f"{tissue} +" in told.classes
         },
         "miR-21": raised(cohort, told, np.asarray(values, dtype=np.float64), "21"),
         "beside": {
