@@ -50,14 +50,14 @@ def _overview(found: Explanation) -> str:
             evidence(found.shared),
             f"A nat makes it 2.7 times as likely as by chance that both are of one type.{most}",
         )
-    head = ("modality", "cosine", "more alike than", "evidence, nats")
+    head = ["modality", "cosine", "more alike than", *(["evidence, nats"] if found.nats else [])]
     rows = [
-        (
+        [
             one.modality,
             f"{one.cosine:.3f}",
             "" if one.percentile is None else f"{one.percentile:.2f} % of {one.pairs:,} pairs",
-            "" if one.nats is None else f"{one.nats:+.2f}",
-        )
+            *(["" if one.nats is None else f"{one.nats:+.2f}"] if found.nats else []),
+        ]
         for one in found.shared
     ]
     alone = "".join(

@@ -10,7 +10,8 @@ but k (stability). Both are counted for every sample and k', and averaged over t
 
 Other than in the study, or not said there: only samples that are called rightly are asked, as no other call can
 change from k; an input that is zero already is not counted; and of a sample whose call never changes, or never to k',
-nothing is averaged: how many did change is kept beside the average.
+nothing is averaged: how many did change is kept beside the average. No call comes to a class that the sample's network
+has not learned.
 """
 
 from __future__ import annotations
