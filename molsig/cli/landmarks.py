@@ -52,6 +52,9 @@ def landmarks(
     group: Annotated[
         str | None, typer.Option("--group", help="Patient column whose values are held out whole; site, if stored.")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Of the autoencoder; 100, as in the study.")
+    ] = None,
     gene_sets: Annotated[
         Path | None, typer.Option("--gene-sets", help="Say which sets of this GMT file the landmarks are rich in.")
     ] = None,
@@ -122,6 +125,7 @@ def landmarks(
             resamples=resamples,
             group=group,
             modality=modality,
+            epochs=epochs,
             seed=seed,
             progress=progress,
         )

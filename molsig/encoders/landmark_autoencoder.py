@@ -8,12 +8,12 @@
 
     loss = mean |x - x'| + 1e-6 |W|^2        by Adam, 100 epochs, 10 % dropout
 
-After "A deep learning framework to mine influential genes" (D1000: autoencoder and DeepLIFT against L1000; Methods,
-"AutoEncoder"). Inputs are scaled because a sigmoid is: thousands of raw log values, all positive, add up to tens and
-leave every hidden unit at 0 or 1, where it learns nothing. The paper's values lie between 4 and 15, and what was done
-to them before the first layer is not told. The last layer is linear, since scaled values lie beyond 0 and 1 on both
-sides. The paper tells neither batch size, learning rate nor where the dropout is: here it is after the hidden layers,
-the bottleneck is left whole.
+After the landmark-gene study that sets its autoencoder and DeepLIFT against L1000 ("D1000"; Methods, "AutoEncoder").
+Inputs are scaled because a sigmoid is: thousands of raw log values, all positive, add up to tens and leave every hidden
+unit at 0 or 1, where it learns nothing. The paper's values lie between 4 and 15, and what was done to them before the
+first layer is not told. The last layer is linear, since scaled values lie beyond 0 and 1 on both sides. The paper tells
+neither batch size, learning rate nor where the dropout is: here it is after the hidden layers, the bottleneck is left
+whole.
 
 Each non-linearity is a module of its own, called once a pass, so that attribution can hook each of them.
 """
@@ -72,8 +72,11 @@ class Recipe:
 
 
 PAPER = Recipe(epochs=100, batch=32, learning_rate=1e-3)
-"""What the paper tells; batch and rate are the defaults of the library it used (Keras)."""
-MEASURED = PAPER
+"""What the paper tells; batch and rate are the defaults of the library it used (Keras).
+
+With 718 samples 300 epochs reconstruct validation patients better (MAE .480 for .511), a rate of 3e-3 or no dropout a
+little better; the genes that come out on top do not tell the others any better for it. See docs/landmarks.md.
+"""
 
 
 class LandmarkAutoencoder(nn.Module):

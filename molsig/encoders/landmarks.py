@@ -78,7 +78,7 @@ def rank_genes(
     seed
         Rules the weights and the order of samples of ``autoencoder``, the first centres of ``medoids``, and ``random``.
     widths, recipe
-        Of the autoencoder; by default 500 and 100 units, and the recipe that did best on held-out patients.
+        Of the autoencoder; by default 500 and 100 units, and the recipe of the paper.
 
     Raises
     ------
@@ -188,9 +188,9 @@ def _contributions(
     values: NDArray[np.float32], widths: tuple[int, int] | None, recipe: Recipe | None, seed: int, progress: Progress
 ) -> NDArray[np.float64]:
     from molsig.encoders.attribution import mean_contributions
-    from molsig.encoders.landmark_autoencoder import MEASURED, WIDTHS, fit
+    from molsig.encoders.landmark_autoencoder import PAPER, WIDTHS, fit
 
-    fitted = fit(values, widths=widths or WIDTHS, recipe=recipe or MEASURED, seed=seed, progress=progress)
+    fitted = fit(values, widths=widths or WIDTHS, recipe=recipe or PAPER, seed=seed, progress=progress)
     x = fitted.scaled(values)
     # The mean of the samples is 0 in every gene: what a bottleneck unit says of a sample beyond what it says of that.
     found = mean_contributions(fitted.network.encoder, x, reference=np.zeros(x.shape[1]), progress=progress)

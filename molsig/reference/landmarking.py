@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from molsig.encoders.landmark_autoencoder import Recipe
     from molsig.index.store import Store
     from molsig.ingest.cohort import Cohort
     from molsig.retrieval.gene_scores import GeneScores
@@ -51,7 +52,16 @@ class LandmarkOptions:
     resamples: int = 0
     group: str | None = None
     modality: str | None = None
+    epochs: int | None = None
     seed: int = 0
+
+    def recipe(self) -> Recipe | None:
+        """How the autoencoder is trained, where that was said."""
+        if self.epochs is None:
+            return None
+        from molsig.encoders.landmark_autoencoder import PAPER
+
+        return replace(PAPER, epochs=self.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +102,19 @@ def find_landmarks(store: Store, cohort: Cohort, how: LandmarkOptions, progress:
         rest, held = np.flatnonzero(part != 0), np.flatnonzero(part == 0)
         scores += _compared(found, rest, held, [method, *others], held_out, how, progress)
     everything = filled(found.values, found.values)
-    order = rank_genes(everything, method, n=how.n, seed=how.seed, progress=progress)
+    recipe = how.recipe()
+    order = rank_genes(everything, method, n=how.n, seed=how.seed, recipe=recipe, progress=progress)
     steady = None
     if how.resamples:
         steady = stability(
-            everything, found.patients, method, how.n, resamples=how.resamples, seed=how.seed, progress=progress
+            everything,
+            found.patients,
+            method,
+            how.n,
+            resamples=how.resamples,
+            seed=how.seed,
+            recipe=recipe,
+            progress=progress,
         )
     return LandmarkReport(
         modality=found.matrix.modality,
@@ -207,7 +225,10 @@ def _compared(
 ) -> list[SetScores]:
     """Each method's landmarks of some samples, judged on others; the first is the one that others are compared with."""
     learned = filled(found.values[rest], found.values[rest])
-    sets = {one: rank_genes(learned, one, n=how.n, seed=how.seed, progress=progress)[: how.n] for one in methods}
+    sets = {
+        one: rank_genes(learned, one, n=how.n, seed=how.seed, recipe=how.recipe(), progress=progress)[: how.n]
+        for one in methods
+    }
     n_genes = len(found.genes)
     is_landmark = np.zeros((len(methods), n_genes), dtype=bool)
     for row, some in enumerate(sets.values()):

@@ -829,6 +829,7 @@ class Reference:
         resamples: int = 0,
         group: str | None = None,
         modality: str | None = None,
+        epochs: int | None = None,
         seed: int = 0,
         progress: Progress = silent,
         **files: Any,
@@ -858,6 +859,8 @@ class Reference:
             Column whose values are held out whole; ``site`` by default, if it is stored.
         modality
             Which of several matrices.
+        epochs
+            Of the autoencoder; 100 by default, as in the paper.
         seed
             Of parts, draws, networks and clusters.
 
@@ -881,6 +884,7 @@ class Reference:
             resamples=resamples,
             group=group,
             modality=modality,
+            epochs=epochs,
             seed=seed,
         )
         return find_landmarks(self._store, _cohort(cohort, files), how, progress)
