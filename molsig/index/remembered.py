@@ -111,8 +111,10 @@ class RememberedStore(Store):
     def records(self, patients: Sequence[str]) -> dict[str, dict[str, Any]]:
         """As `Store.records`; the first time what is said of these patients alone is read."""
         held = self._attributes() if self._again("records") else None
-        if held is None or held.values is None:
+        if held is None:
             return {row.pop("patient"): row for row in super().attributes(patients).to_pylist()}
+        if held.values is None:
+            return {row.pop("patient"): row for row in self.attributes(patients).to_pylist()}
         names, values = list(held.values), list(held.values.values())
         rows = [held.row_of.get(patient) for patient in patients]
         return {
