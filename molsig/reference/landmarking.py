@@ -93,7 +93,8 @@ def find_landmarks(store: Store, cohort: Cohort, how: LandmarkOptions, progress:
     found = measurements(store, cohort, how, progress)
     notes = list(found.notes)
     parts = _dealt(found, how, notes)
-    method, validation = how.method, {}
+    method = how.method
+    validation: dict[str, float] = {}
     if method == AUTO:
         method, validation = _chosen(found, next(iter(parts.values())), how, progress)
     others = [one for one in METHODS if one != method] if how.compare else []
