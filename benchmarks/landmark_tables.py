@@ -15,6 +15,7 @@ WAYS = (
     "quantiles",
     "quantiles of landmarks",
     "quantiles, cohort standardised",
+    "per kilobase, quantiles",
 )
 
 

@@ -181,7 +181,8 @@ def transfer(one: Split, data: Path, ranked: dict[str, Rows], n: int, model: str
     profile = fit_profile(train)
     plain = train.copy()
     matched, same = align(train, profile, "quantile"), align(test, profile, "quantile")
-    counts = align(other.per_kilobase.copy(), profile, "quantile")
+    counts = align(other.as_read.copy(), profile, "quantile")
+    by_length = align(other.per_kilobase.copy(), profile, "quantile")
     deviation = Standard.of(matched).deviation
     out: dict[str, Any] = {}
     scores: dict[str, GeneScores] = {}
@@ -197,9 +198,10 @@ def transfer(one: Split, data: Path, ranked: dict[str, Rows], n: int, model: str
             "same pipeline": (of_matched.predict(same[:, chosen]), same),
             "quantiles": (of_matched.predict(counts[:, chosen]), counts),
             "quantiles of landmarks": (
-                of_landmarks.predict(align(other.per_kilobase[:, chosen].copy(), few, "quantile")),
+                of_landmarks.predict(align(other.as_read[:, chosen].copy(), few, "quantile")),
                 counts,
             ),
+            "per kilobase, quantiles": (of_matched.predict(by_length[:, chosen]), by_length),
             "quantiles, cohort standardised": (of_matched.predict(shifted[:, chosen]), shifted),
         }
         if model == "ridge":
