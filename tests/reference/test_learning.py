@@ -71,6 +71,22 @@ def test_new_patients_are_typed_with_a_probability(learned: Path, cohort_files: 
         assert [hit.score for hit in one.hits] == sorted((hit.score for hit in one.hits), reverse=True)
 
 
+def test_a_hit_is_explained_by_the_evidence_that_the_query_told(learned: Path) -> None:
+    reference = Reference.open(learned)
+    name = reference._store.patient_ids()[0]
+    # One who is far down the list is explained as well as the first.
+    for hit in (reference.query(name, k=30).hits[place] for place in (0, 29)):
+        found = reference.explain(hit.patient, name)
+        assert found.fusion == "evidence"
+        assert (found.score, found.probability, dict(found.nats)) == (hit.score, hit.probability, dict(hit.nats))
+        assert found.brought_by == hit.brought_by
+        assert found.label == "cancer_type"
+        assert found.call is not None
+        assert found.chance == pytest.approx(1 / 8, abs=0.03)
+        assert {one.modality: one.nats for one in found.shared} == dict(hit.nats)
+        assert [one.nats for one in found.shared] == sorted(hit.nats.values(), reverse=True)
+
+
 def test_evidence_beats_sums_on_new_patients(learned: Path, cohort_files: SimulatedCohort) -> None:
     reference = Reference.open(learned)
     right = {}
