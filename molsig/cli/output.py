@@ -123,7 +123,7 @@ def check_target(path: Path | None, endings: Sequence[str] = ENDINGS, flag: str 
     if path is None:
         return
     if path.suffix.lower() not in endings:
-        raise UsageError(f"{flag} {path}: give a name ending in {' or '.join(endings)}")
+        raise UsageError(f"{flag} {path}: give a name ending in {', '.join(endings)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"{flag} {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
 
