@@ -128,7 +128,7 @@ def test_an_ingest_that_stopped_goes_on_and_one_that_was_done_changes_nothing(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 def test_memory_does_not_follow_the_vectors(tmp_path: Path) -> None:
-    """Four times the rows, 92 MB more of vectors: what is added is their ids and digests, 33 to 55 MB with the noise."""
+    """Four times the rows, 92 MB more of vectors: only their ids and digests are added, 33 to 55 MB with the noise."""
     peaks = []
     for rows in (10_000, 40_000):
         write(tmp_path / str(rows), rows, 50)
