@@ -74,20 +74,11 @@ class Files:
         held = (self.given.get(modality), self.more.get(modality))
         return " and ".join(one.report.file for one in held if one is not None)
 
-    def texts(self, modality: str) -> dict[tuple[str, str], tuple[TextSet, int]]:
-        """Sentences by sample and item."""
-        found: dict[tuple[str, str], tuple[TextSet, int]] = {}
+    def items(self, modality: str) -> dict[tuple[str, str], tuple[TextSet | TileSet, int]]:
+        """Sentences or tiles by sample and item."""
+        found: dict[tuple[str, str], tuple[TextSet | TileSet, int]] = {}
         for records in (self.more.get(modality), self.given.get(modality)):
-            if isinstance(records, TextSet):
-                pairs = zip(records.samples, records.items, strict=True)
-                found |= {(one.sample, item): (records, row) for row, (one, item) in enumerate(pairs)}
-        return found
-
-    def tiles(self, modality: str) -> dict[tuple[str, str], tuple[TileSet, int]]:
-        """Tiles by sample and item."""
-        found: dict[tuple[str, str], tuple[TileSet, int]] = {}
-        for records in (self.more.get(modality), self.given.get(modality)):
-            if isinstance(records, TileSet):
+            if isinstance(records, TextSet | TileSet):
                 pairs = zip(records.samples, records.items, strict=True)
                 found |= {(one.sample, item): (records, row) for row, (one, item) in enumerate(pairs)}
         return found

@@ -12,7 +12,7 @@ from molsig.reference.explained_files import altered, frequencies, picture
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.explain_standing import draw, share_less_alike
 from molsig.retrieval.explanation import MUTATED, Feature, Features, ItemPair, Shared
-from molsig.types import MutationSet, TextSet
+from molsig.types import MutationSet, TextSet, TileSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from molsig.reference.explained_files import Files
     from molsig.retrieval.explain import Carried, Known
     from molsig.retrieval.explain_standing import Drawn
-    from molsig.types import Progress, Records, TileSet
+    from molsig.types import Progress, Records
 
 MOST_OTHERS = 2000
 """Sentences or tiles of other patients that those of the two are compared with."""
@@ -236,7 +236,7 @@ def _items(
     step = max(1, -(-len(drawn.positions) // MOST_OTHERS))
     others = view.vectors.take(np.sort(drawn.positions[::step]))
     (_, a), (_, b) = query, hit
-    texts, tiles = files.texts(modality), files.tiles(modality)
+    items = files.items(modality)
     found = []
     told: dict[str, None] = {}
     for one in closest(a.vectors, b.vectors, others, pairs):
@@ -244,12 +244,11 @@ def _items(
         seen: list[bytes | None] = []
         for rows, place in ((a, one.query), (b, one.hit)):
             key = (rows.samples[place], rows.items[place])
-            text, tile = texts.get(key), tiles.get(key)
-            words.append(None if text is None else text[0].texts[text[1]])
-            seen.append(None if tile is None else picture(*tile))
-            held = text or tile
-            if held is not None and rows.stored and encoder is not None and not _same(store, encoder, *held):
-                told[f"{held[0].report.file}: {key[0]}, item {key[1]} is not what was stored under that name"] = None
+            records, row = items.get(key, (None, -1))
+            words.append(records.texts[row] if isinstance(records, TextSet) else None)
+            seen.append(picture(records, row) if isinstance(records, TileSet) else None)
+            if records is not None and rows.stored and encoder is not None and not _same(store, encoder, records, row):
+                told[f"{records.report.file}: {key[0]}, item {key[1]} is not what was stored under that name"] = None
         found.append(
             ItemPair(
                 a.samples[one.query],
@@ -268,7 +267,7 @@ def _items(
     if not files.named(modality):
         flag = FLAGS.get(modality)
         told["items are named by number or place" + (f": {flag} FILE shows them" if flag else "")] = None
-    elif encoder is None and texts:
+    elif encoder is None and any(isinstance(records, TextSet) for records, _ in items.values()):
         told["vectors were given ready: sentences are matched to them by their number, which nothing confirms"] = None
     elif any(pair.query_text is None and pair.query_picture is None for pair in found) or any(
         pair.hit_text is None and pair.hit_picture is None for pair in found

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from molsig.retrieval.learned import Learned
     from molsig.types import Progress
 
-TOP = 10
-"""Features that are told for the similarity; half as many against it."""
 PAIRS = 3
 """Pairs of sentences or tiles."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from molsig.encoders.landmarks import DEFAULT, METHODS, rank_genes, stability
 from molsig.errors import InputError, UsageError
 from molsig.reference.landmark_report import RANDOM, SITES, LandmarkReport, SetScores
-from molsig.reference.measured import read_matrix
+from molsig.reference.measured import labels_of, read_matrix
 from molsig.retrieval.folds import group_folds, numbered
 from molsig.retrieval.gene_scores import compare, score_genes
 
@@ -179,8 +179,7 @@ def measurements(store: Store, cohort: Cohort, how: LandmarkOptions, progress: P
     group = how.group or (GROUP if GROUP in columns else None)
     groups = None
     if group is not None:
-        of = dict(zip(sorted(set(patients)), store.column(group, sorted(set(patients))), strict=True))
-        groups = tuple("" if of[one] is None else str(of[one]) for one in patients)
+        groups = tuple(one or "" for one in labels_of(store, known.samples, group))
     genes = tuple(known.features[i] for i in places)
     return Measurements(known, genes, known.values[:, places], patients, groups, tuple(notes))
 

@@ -23,7 +23,7 @@ from molsig.errors import InputError, UsageError
 from molsig.index.store import Store
 from molsig.reference.committing import commit_records
 from molsig.reference.encoding import ReadyVectors, install_encoder
-from molsig.reference.measured import matrix_encoder
+from molsig.reference.measured import labels_of, matrix_encoder
 from molsig.types import ContractReport, SampleId, VectorSet
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def rebuild(
     network = _NETWORKS.get(network, network)
     labels = None
     if metric_named(network):
-        labels = _labels(store, few, label or LABEL)
+        labels = list(labels_of(store, few.samples, label or LABEL))
     encoder = fit_encoder(
         few,
         seed=seed,
@@ -247,12 +247,6 @@ def _stored_samples(store: Store, matrix: FeatureMatrix, space: str) -> FeatureM
 def _columns(matrix: FeatureMatrix, names: Sequence[str]) -> FeatureMatrix:
     values = np.ascontiguousarray(matrix.values[:, positions(matrix.features, names)])
     return replace(matrix, features=tuple(names), values=values)
-
-
-def _labels(store: Store, matrix: FeatureMatrix, label: str) -> list[str | None]:
-    patients = sorted({one.patient for one in matrix.samples})
-    of = dict(zip(patients, store.column(label, patients), strict=True))
-    return [None if of[one.patient] is None else str(of[one.patient]) for one in matrix.samples]
 
 
 def _cost(reference: Path, matrix: FeatureMatrix, encoder: Encoder, scratch: Path) -> Cost:

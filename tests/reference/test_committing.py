@@ -128,14 +128,20 @@ def test_an_ingest_that_stopped_goes_on_and_one_that_was_done_changes_nothing(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 def test_memory_does_not_follow_the_vectors(tmp_path: Path) -> None:
-    """Four times the rows, 92 MB more of vectors: only their ids and digests are added, 33 to 55 MB with the noise."""
+    """Four times the rows, 92 MB more of vectors: what is added is their ids and digests."""
     peaks = []
     for rows in (10_000, 40_000):
-        write(tmp_path / str(rows), rows, 50)
-        command = [sys.executable, "-c", CHILD, str(tmp_path / str(rows))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        added, peak = json.loads(done.stdout)
-        assert added == rows
-        peaks.append(peak)
-    assert peaks[1] - peaks[0] < 80, peaks
+        # The least of three: on a busy machine the peak of one and the same work differs by some 15 MB.
+        least = []
+        for attempt in range(3):
+            folder = tmp_path / f"{rows}-{attempt}"
+            write(folder, rows, 50)
+            done = subprocess.run(
+                [sys.executable, "-c", CHILD, str(folder)], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            added, peak = json.loads(done.stdout)
+            assert added == rows
+            least.append(peak)
+        peaks.append(min(least))
+    assert peaks[1] - peaks[0] < 50, peaks
