@@ -15,8 +15,8 @@ from molsig.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from molsig.reference.annotation_explanation_report import ExplanationReport
     from molsig.reference.annotation_report import AnnotationReport, Validation
-    from molsig.reference.explanation_report import ExplanationReport
 
 ENDINGS = (".json", ".csv", ".parquet")
 _NAMED = 3
@@ -151,8 +151,8 @@ def annotate(
 
 
 def _draw(found: AnnotationReport, html: Path | None, figure: Path | None, members: bool) -> None:
-    from molsig.evaluate.explanation_page import page
-    from molsig.evaluate.explanation_pictures import pictures
+    from molsig.evaluate.annotation_page import page
+    from molsig.evaluate.annotation_pictures import pictures
     from molsig.evaluate.marker_document import save_pictures
 
     assert found.explanation is not None

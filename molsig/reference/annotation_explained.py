@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import MissingExtraError, UsageError
-from molsig.reference.explanation_report import ExplanationReport, OfPatient
+from molsig.reference.annotation_explanation_report import ExplanationReport, OfPatient
 
 if TYPE_CHECKING:
     from molsig.ingest.cohort import Cohort

@@ -10,7 +10,7 @@ from molsig.index.attributes import PREDICTED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from molsig.reference.explanation_report import ExplanationReport
+    from molsig.reference.annotation_explanation_report import ExplanationReport
     from molsig.retrieval.annotation_scores import LabelScores, NumberScores
 
 

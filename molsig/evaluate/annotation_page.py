@@ -8,7 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from molsig.evaluate.explanation_pictures import of_patient
+from molsig.evaluate.annotation_pictures import of_patient
 from molsig.evaluate.marker_document import document, listing
 from molsig.retrieval.annotate_explain import MOST_OF_CLASS
 from molsig.retrieval.annotation_scores import LabelScores
@@ -16,8 +16,8 @@ from molsig.retrieval.annotation_scores import LabelScores
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from molsig.reference.annotation_explanation_report import ExplanationReport
     from molsig.reference.annotation_report import AnnotationReport
-    from molsig.reference.explanation_report import ExplanationReport
 
 LISTED = 5
 """Inputs that the table has of each class."""
@@ -65,7 +65,7 @@ def page(report: AnnotationReport, drawn: Mapping[str, str], *, members: bool = 
     report
         With an explanation.
     drawn
-        What `molsig.evaluate.explanation_pictures.pictures` made.
+        What `molsig.evaluate.annotation_pictures.pictures` made.
     members
         Whether `drawn` names the patients it is made of.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.reference.explanation_report import ExplanationReport, OfPatient
+    from molsig.reference.annotation_explanation_report import ExplanationReport, OfPatient
 
     Array = NDArray[np.float64]
     Rows = NDArray[np.int64]
