@@ -72,10 +72,10 @@ def reading(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
     """
     kept = _kept.of.get(database)
     if kept is None:
-        with _opened(database, patience) as connection, _damage_told(database):
+        with _opened(database, patience) as connection, damage_told(database):
             yield connection
     else:
-        with kept.read(patience) as connection, _damage_told(database):
+        with kept.read(patience) as connection, damage_told(database):
             yield connection
 
 
@@ -169,10 +169,10 @@ def writing(database: Path, *, patience: float = PATIENCE) -> Iterator[duckdb.Du
         put_back(database)
         connection = _connect(database, read_only=False, patience=patience)
         try:
-            with _damage_told(database):
+            with damage_told(database):
                 connection.execute("PRAGMA disable_checkpoint_on_shutdown")
                 yield connection
-            with _damage_told(database, kept="what was committed stays in its log"):
+            with damage_told(database, kept="what was committed stays in its log"):
                 checkpoint(connection, database, file)
         finally:
             _close(connection)
@@ -295,7 +295,8 @@ def _close(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 @contextmanager
-def _damage_told(database: Path, *, kept: str = "nothing of this step was stored") -> Iterator[None]:
+def damage_told(database: Path, *, kept: str = "nothing of this step was stored") -> Iterator[None]:
+    """Raise what DuckDB says of a full disk as `OSError`, of damage as `DamagedError`."""
     try:
         yield
     except duckdb.Error as error:

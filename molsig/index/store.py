@@ -16,7 +16,7 @@ import numpy as np
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.index import attributes, filters, predictions
 from molsig.index.arrays import integers_to_arrow, vectors_from_arrow
-from molsig.index.connection import connect_to, first, reading, spill_of, writing
+from molsig.index.connection import connect_to, damage_told, first, reading, spill_of, writing
 from molsig.index.faults import reached
 from molsig.index.lock import writer_lock
 from molsig.index.manifest import sync_directory
@@ -105,11 +105,14 @@ class Store:
             fresh = store.path / f"{DATABASE}.new"
             for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
                 leftover.unlink(missing_ok=True)
-            connection = connect_to(fresh)
-            try:
-                migrate(connection, store.path)
-            finally:
-                connection.close()
+            with damage_told(fresh):
+                connection = connect_to(fresh)
+                try:
+                    migrate(connection, store.path)
+                    # Closing writes the log out too, but says nothing where the disk has no room for it.
+                    connection.execute("CHECKPOINT")
+                finally:
+                    connection.close()
             reached("create.rename")
             fresh.rename(store.database)
             sync_directory(store.path)

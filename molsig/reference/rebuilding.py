@@ -19,7 +19,8 @@ import numpy as np
 
 from molsig.encoders.choice import ModelChoice, metric_named
 from molsig.encoders.features import positions
-from molsig.errors import InputError, UsageError
+from molsig.errors import InputError, LockedError, UsageError
+from molsig.index.lock import WRITER_LOCK, writer_lock
 from molsig.index.store import Store
 from molsig.reference.committing import commit_records
 from molsig.reference.encoding import ReadyVectors, install_encoder
@@ -38,6 +39,8 @@ LABEL = "cancer_type"
 """Patient column that a network which needs one learns from, unless another is named."""
 
 _NETWORKS = {"ae": "autoencoder"}
+
+_COMMAND = "molsig landmarks --rebuild"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ def rebuild(
 ) -> Rebuilt:
     """Make a reference at `path` whose encoder of the matrix's modality knows the landmarks alone.
 
-    It appears under its name when it is whole.
+    It appears under its name when it is whole; what a killed run left beside it is removed by the next one.
 
     Parameters
     ----------
@@ -169,13 +172,30 @@ def rebuild(
         choice=ModelChoice(networks={modality: network}),
         progress=progress,
     )
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.absolute().parent) as scratch:
+    _clear(path)
+    folder = tempfile.TemporaryDirectory(prefix=_prefix(path), dir=path.absolute().parent)
+    with folder as scratch, writer_lock(Path(scratch), _COMMAND):
         made = Path(scratch) / path.name
         _write(store, made, few, encoder, seed, progress)
         before = _cost(store.path, _columns(full, candidates), old, Path(scratch))
         after = _cost(made, few, encoder, Path(scratch))
         made.rename(path)
     return Rebuilt(path, modality, encoder.space, len(landmarks), before, after)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}-rebuild-"
+
+
+def _clear(path: Path) -> None:
+    """Remove what killed rebuilds of this reference left behind: patients' vectors that nobody would look for."""
+    for one in path.absolute().parent.iterdir():
+        if one.name.startswith(_prefix(path)) and (one / WRITER_LOCK).is_file():
+            try:
+                with writer_lock(one, _COMMAND):
+                    shutil.rmtree(one)
+            except LockedError:
+                continue  # It is being made at this moment.
 
 
 def _write(store: Store, path: Path, few: FeatureMatrix, encoder: Encoder, seed: int, progress: Progress) -> None:

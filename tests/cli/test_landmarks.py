@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +98,37 @@ def test_a_reference_is_rebuilt_on_landmarks(built: Path, cohort_files: Simulate
     assert all(len(one.hits) == 3 for one in found)
     with pytest.raises(UsageError, match="something already"):
         old.rebuild(fresh, old.landmarks(rna=cohort_files.rna, n=20, method="variance"), rna=cohort_files.rna)
+
+
+def test_a_rebuild_that_is_killed_or_has_no_room_leaves_no_reference(
+    built: Path, cohort_files: SimulatedCohort, tmp_path: Path
+) -> None:
+    fresh = tmp_path / "few.molsig"
+    words = ["landmarks", built, "--rna", cohort_files.rna, "--n", 20, "--method", "variance", "--rebuild", fresh]
+    command = [sys.executable, "-m", "molsig", *map(str, words)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 120
+        while not (begun := list(tmp_path.glob(".few.molsig-rebuild-*/few.molsig/encoders/*"))):
+            assert running.poll() is None, "it ended before it wrote anything"
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    assert not fresh.exists()
+    assert begun[0].exists(), "a killed process clears nothing"
+    full = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)),
+    )
+    assert full.returncode == 4, full.stderr
+    assert "disk is full" in full.stderr
+    assert not list(tmp_path.iterdir()), "neither a reference nor what the killed one left"
+    assert all(check.ok for check in Reference.open(built).verify())
 
 
 def test_what_cannot_be_asked_is_told(built: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:

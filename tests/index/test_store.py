@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -390,3 +391,27 @@ def test_duckdb_draws_nothing_where_python_is_interactive(store: Store) -> None:
     )
     # The last line is what DuckDB does by itself.
     assert done.stdout.split() == ["[(False,)]", "[(False,)]", "[(True,)]"]
+
+
+_CREATE = """
+import sys
+from molsig.index.store import Store
+Store.create(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("room", [4_096, 20_000, 50_000, 300_000])
+def test_a_disk_without_room_for_a_new_reference_is_told(tmp_path: Path, room: int) -> None:
+    path = tmp_path / "full.molsig"
+    done = subprocess.run(
+        [sys.executable, "-c", _CREATE, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+    assert done.returncode == 1
+    assert "OSError" in done.stderr.splitlines()[-1]
+    assert "disk is full" in done.stderr
+    assert not (path / schema.DATABASE).exists(), "half a database is none"
+    assert Store.create(path).patient_ids() == []
