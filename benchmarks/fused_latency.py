@@ -3,8 +3,9 @@
 One process, one query after another, as a server or a notebook asks. The reference has learned evidence for
 ``cancer_type``; every query votes on it with ``--fusion evidence``. Asked are
 
-- new patients with one RNA, one miRNA and one mutation vector: stored vectors turned a little, under no stored name;
-- stored patients who have the three;
+- new patients with one vector of each modality (``--modality``; RNA, miRNA and mutation by default): stored vectors, sums where
+  a patient has several, turned a little, under no stored name;
+- stored patients who have them all;
 - with ``--data``, new samples from small files, read and encoded for each query;
 - new patients once more, many in one call, and with nothing held between queries.
 
@@ -123,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path)
     parser.add_argument("--data", type=Path, help="folder that holds tcga/: new samples from files too")
+    parser.add_argument("--modality", nargs="+", default=list(MODALITIES))
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--files", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
@@ -130,10 +132,10 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
 
     reference = Reference.open(options.reference)
-    vectors = load_patient_vectors(reference._store, MODALITIES)
+    vectors = load_patient_vectors(reference._store, options.modality)
     able = np.flatnonzero(vectors.matrix_present().all(axis=1))
     drawn = np.sort(rng.choice(able, options.queries, replace=len(able) < options.queries))
-    blocks = {modality: turned(vectors.vectors[modality][drawn], rng) for modality in MODALITIES}
+    blocks = {modality: turned(vectors.vectors[modality][drawn], rng) for modality in options.modality}
     new = [{modality: block[row] for modality, block in blocks.items()} for row in range(len(drawn))]
     stored = [vectors.patients[row] for row in drawn.tolist()]
     told: dict[str, Any] = {"patients": len(reference._store.patient_ids()), "able": len(able)}
