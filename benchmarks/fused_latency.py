@@ -3,8 +3,8 @@
 One process, one query after another, as a server or a notebook asks. The reference has learned evidence for
 ``cancer_type``; every query votes on it with ``--fusion evidence``. Asked are
 
-- new patients with one vector of each modality (``--modality``; RNA, miRNA and mutation by default): stored vectors, sums where
-  a patient has several, turned a little, under no stored name;
+- new patients with one vector of each modality (``--modality``; RNA, miRNA and mutation by default): stored vectors
+  (sums where a patient has several) turned a little, under no stored name;
 - stored patients who have them all;
 - with ``--data``, new samples from small files, read and encoded for each query;
 - new patients once more, many in one call, and with nothing held between queries.

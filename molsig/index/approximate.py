@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.opened import OpenGeneration
+    from molsig.index.structure import CellsWith
     from molsig.index.view import SpaceView
 
 DEEPEST_SHARE = 50
@@ -41,9 +42,9 @@ FURTHER = 5
 FILTERED = 4
 """With a filter so many times as many rows are proposed: what it keeps may lie close together, far from the query."""
 
-FILTERED_CELLS = 16
-"""With a filter so many times as many cells are opened, of those with kept rows. Measured recall@10, see docs/speed.md:
-.998 and more under conditions that keep patients at random, types, or groups of clusters."""
+FILTERED_CELLS, UNEVEN_CELLS = 5, 11
+"""With a filter so many times as many cells are opened, of those with kept rows; up to both together where it keeps
+more of some cells than of others, which may leave nothing near the query. Measured recall@10: see docs/speed.md."""
 
 ROUGHLY = 2
 """The same where the last of many neighbours need not be right: recall@200 of real patients is .93 to .98."""
@@ -68,7 +69,7 @@ class Placed:
     covered: int
     patients: int
     kept: NDArray[np.uint8] | None = None
-    cells: NDArray[np.uint8] | None = None
+    cells: CellsWith | None = None
     _last: list[tuple[NDArray[np.bool_], Placed]] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -191,7 +192,7 @@ def _propose(
     done: list[Found] = []
     while len(left) and depth <= deepest:
         effort = structure.effort_for(info.effort, _share(placed, depth), depth)
-        proposed = structure.search(queries[left], depth, effort, placed.kept, placed.cells)
+        proposed = structure.search(queries[left], depth, effort, placed.kept, _bits(placed))
         positions = placed.positions(proposed)
         full = np.flatnonzero(_patients(view, positions) >= enough)
         if len(full):
@@ -237,7 +238,13 @@ def _wanted(placed: Placed, k: int, *, rough: bool) -> tuple[int, float]:
 def _share(placed: Placed, depth: int) -> float:
     """Return how much more effort than the tuned one a search of this depth takes, in what is in play."""
     share = depth / placed.generation.info.depth
-    return share if placed.cells is None else share * FILTERED_CELLS / FILTERED
+    if placed.cells is None:
+        return share
+    return share * (FILTERED_CELLS + UNEVEN_CELLS * min(placed.cells.uneven, 1)) / FILTERED
+
+
+def _bits(placed: Placed) -> NDArray[np.uint8] | None:
+    return None if placed.cells is None else placed.cells.bits
 
 
 def _single(placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool) -> Found | None:
@@ -286,7 +293,7 @@ def _further(
             return np.concatenate(parts)
         kept[placed.rows_of(fresh)] = False
         effort = wider
-        found = structure.search(query[None], depth, effort, np.packbits(kept, bitorder="little"), placed.cells)[0]
+        found = structure.search(query[None], depth, effort, np.packbits(kept, bitorder="little"), _bits(placed))[0]
     return None
 
 

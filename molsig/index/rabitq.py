@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from molsig.index.structure import faiss
+from molsig.index.structure import CellsWith, faiss
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ TRAIN_FLAT = 20_000
 _ITERATIONS = 10
 
 REFINED, CENTRE, OPENED = 30, 10, 300
-"""What it takes to compare a row's float32 vector or a cell's centre, or to open a cell, in codes compared (10 ns). A cell
-has a table of the query made anew: 2.9 us of one query; in batches, which share a flat scan better, twice as many codes."""
+"""What it takes to compare a row's float32 vector or a cell's centre, or to open a cell, in codes compared (10 ns).
+For a cell a table of the query is made anew: 2.9 us, in batches, which share a flat scan better, twice as much."""
 
 
 def cells_for(rows: int) -> int:
@@ -179,12 +179,12 @@ class IvfRabitq:
         """Put rows into their cells."""
         self._index.add_with_ids(np.ascontiguousarray(vectors), np.ascontiguousarray(rows))
 
-    def cells_with(self, rows: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    def cells_with(self, rows: NDArray[np.bool_]) -> CellsWith:
         """Of the cells, those of these rows."""
         if self._cell_of is None or len(self._cell_of) != self.rows:
             self._cell_of = self._cells_of_rows()
-        held = np.bincount(self._cell_of[rows], minlength=self.cells) > 0
-        return np.packbits(held, bitorder="little")
+        held, sizes = (np.bincount(some, minlength=self.cells) for some in (self._cell_of[rows], self._cell_of))
+        return CellsWith.of(held, sizes)
 
     def _cells_of_rows(self) -> NDArray[np.int32]:
         """The cell of each row, by its number."""

@@ -158,7 +158,7 @@ def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pyt
     structure = searcher.view("rna-t").generation.structure()
     assert structure.cells == 64
     for kept in (cluster[:rows] < 8, cluster[:rows] == 3, random.random(rows) < 0.1, np.zeros(rows, bool)):
-        cells = np.unpackbits(structure.cells_with(kept), count=64, bitorder="little").astype(bool)
+        cells = np.unpackbits(structure.cells_with(kept).bits, count=64, bitorder="little").astype(bool)
         # Every kept row is proposed where its cells alone may be opened, and nothing where they may not.
         bits = np.packbits(kept, bitorder="little")
         there, elsewhere = (
