@@ -10,6 +10,7 @@ import typer
 from molsig.cli import options
 from molsig.cli.output import check_target, note, print_json, print_table, save_as
 from molsig.cli.progress import progress_bar
+from molsig.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,11 @@ def landmarks(
         samples=samples,
     )
     stored = Reference.open(reference)
+    columns = stored.info()["columns"]
+    if label is not None and label not in columns:
+        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns)}")
+    asked = label or ("cancer_type" if "cancer_type" in columns else None)
+    rich: Enrichment | None = None
     made: Rebuilt | None = None
     kept: list[dict[str, Any]] = []
     with progress_bar() as progress:
@@ -123,33 +129,37 @@ def landmarks(
             modality=modality,
             epochs=epochs,
             seed=seed,
+            device=device,
             progress=progress,
         )
+        notes = list(found.notes)
+        if sets is not None:
+            from molsig.retrieval.enrichment import enriched
+
+            try:
+                rich = enriched(found.landmarks, {one.name: one.genes for one in sets}, found.genes)
+            except InputError as error:
+                notes.append(f"{gene_sets}: {error}")
+        document = found.to_dict() | {"notes": notes} | ({} if rich is None else {"enriched": _sets(rich, None)})
+        # What is found is written before what may fail for other reasons.
+        _write(document, found, rich, top, output, html)
         if rebuild is not None:
             made = stored.rebuild(rebuild, found, cohort, label=label, seed=seed, device=device, progress=progress)
-            if asked := label or ("cancer_type" if "cancer_type" in stored.info()["columns"] else None):
+            if asked is not None:
                 from molsig.evaluate.rebuilt import accuracy
 
-                fresh = Reference.open(rebuild)
-                kept = accuracy(stored, fresh, asked, made.modality, seed=seed, progress=progress)
-    for line in found.notes:
+                try:
+                    kept = accuracy(stored, Reference.open(rebuild), asked, made.modality, seed=seed, progress=progress)
+                except (InputError, UsageError) as error:
+                    notes.append(f"how well {asked} is told before and after was not measured: {error}")
+            document |= {"notes": notes, "rebuilt": made.to_dict() | {"accuracy": kept}}
+            if output is not None and output.suffix == ".json":
+                _write(document, found, rich, top, output, None)
+    for line in notes:
         note(f"  note: {line}")
-    rich: Enrichment | None = None
-    if sets is not None:
-        from molsig.retrieval.enrichment import enriched
-
-        rich = enriched(found.landmarks, {one.name: one.genes for one in sets}, found.genes)
-    document = found.to_dict() | ({} if rich is None else {"enriched": _sets(rich, None)})
-    if made is not None:
-        document["rebuilt"] = made.to_dict() | {"accuracy": kept}
-    if output is not None:
-        save_as(output, lambda: document | {"ranking": found.rows()}, str, [found.rows()])
-        note(f"Wrote {output}.")
-    if html is not None:
-        from molsig.evaluate.landmark_page import page
-
-        html.write_text(page(found, rich, top), encoding="utf-8")
-        note(f"Wrote {html}.")
+    for written in (output, html):
+        if written is not None:
+            note(f"Wrote {written}.")
     if json:
         print_json(document)
         return
@@ -160,6 +170,22 @@ def landmarks(
         print_table(f"{made.path}, on {made.landmarks:,} landmarks, beside {reference}", costs(made))
         if kept:
             print_table(f"How well {made.modality} tells the label, held out", kept)
+
+
+def _write(
+    document: dict[str, Any],
+    found: LandmarkReport,
+    rich: Enrichment | None,
+    top: int,
+    output: Path | None,
+    html: Path | None,
+) -> None:
+    if output is not None:
+        save_as(output, lambda: document | {"ranking": found.rows()}, str, [found.rows()])
+    if html is not None:
+        from molsig.evaluate.landmark_page import page
+
+        html.write_text(page(found, rich, top), encoding="utf-8")
 
 
 def _print(found: LandmarkReport, rich: Enrichment | None, top: int) -> None:

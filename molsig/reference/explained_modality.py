@@ -12,7 +12,7 @@ from molsig.reference.explained_files import altered, frequencies, picture
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.explain_standing import draw, share_less_alike
 from molsig.retrieval.explanation import MUTATED, Feature, Features, ItemPair, Shared
-from molsig.types import MutationSet, TextSet, TileSet
+from molsig.types import MutationSet, TextSet, TileSet, VectorSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,9 @@ def _features(
         records, row = at
         encoded = encoder.encode(records, rows=[row], allow_missing=True)
         name = encoded.samples[0].sample
-        if rows.stored and not store.recognised(encoder.space, [name], encoded.items, encoded.digests)[0]:
+        if name != rows.samples[place]:
+            told.append(f"{records.report.file} has no sample {rows.samples[place]} of {patient}: {name} is explained")
+        elif rows.stored and not store.recognised(encoder.space, [name], encoded.items, encoded.digests)[0]:
             told.append(_other(patient, records, row, encoded.vectors[0], rows.vectors[place]))
         inputs = encoder.network_inputs(records, np.array([row], dtype=np.int64))[0]
         known.append(Known(patient, encoded.vectors[0], inputs))
@@ -143,12 +145,17 @@ def _features(
     if missing:
         there = next(one.name for one in known if one.inputs is not None)
         told.append(ONE_IN_FILE.format(file=files.named(modality), missing=missing[0], there=there))
-    names = (query[1].samples[places[0]], hit[1].samples[places[1]])
+    names = _samples_of(found[0], query[1], places[0]), _samples_of(found[1], hit[1], places[1])
     try:
         parts = carried(encoder, known[0], known[1])
     except InputError as error:
         return names, None, [*told, str(error)]
     return names, _told_features(encoder, parts, known, found, top), told
+
+
+def _samples_of(at: tuple[Records, int] | None, rows: Rows, place: int) -> str:
+    """Which sample stands for a patient: that of the file, where one has any."""
+    return rows.samples[place] if at is None else at[0].samples[at[1]].sample
 
 
 def _other(patient: str, records: Records, row: int, vector: NDArray[np.float32], stored: NDArray[np.float32]) -> str:
@@ -267,6 +274,8 @@ def _items(
     if not files.named(modality):
         flag = FLAGS.get(modality)
         told["items are named by number or place" + (f": {flag} FILE shows them" if flag else "")] = None
+    elif all(isinstance(held.get(modality), VectorSet | None) for held in (files.given, files.more)):
+        told[f"{files.named(modality)} holds ready vectors, which neither words nor pictures can be shown of"] = None
     elif encoder is None and any(isinstance(records, TextSet) for records, _ in items.values()):
         told["vectors were given ready: sentences are matched to them by their number, which nothing confirms"] = None
     elif any(pair.query_text is None and pair.query_picture is None for pair in found) or any(

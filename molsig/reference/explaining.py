@@ -88,6 +88,8 @@ def explain(
         )
     kinds = ("normal",) if query.normal else TUMOUR_KINDS
     held = _rows_of(store, asked.hit, kinds)
+    if asked.modalities is not None:
+        held = {modality: rows for modality, rows in held.items() if modality in asked.modalities}
     both = [modality for modality in query.spaces if modality in held]
     if not both:
         have = ", ".join(held) or ("none of normal tissue" if query.normal else "none of a tumour")
@@ -122,7 +124,11 @@ def explain(
     ]
     evidence = learned.evidence if learned is not None and answer.plan.fusion == "evidence" else None
     given = {one.modality for of in (asked.cohort, asked.hit_cohort) if of is not None for one in of.sources()}
-    notes = (f"the {m} file says nothing here: not both of them have {m}" for m in sorted(given - set(both)))
+    left_out = set() if asked.modalities is None else given - set(asked.modalities)
+    notes = [f"the {m} file was not looked at: --modality leaves it out" for m in sorted(left_out)]
+    notes += [
+        f"the {m} file says nothing here: not both of them have {m}" for m in sorted(given - set(both) - left_out)
+    ]
     records = store.records([one for one in (name, asked.hit) if one in known])
     return Explanation(
         query=name,

@@ -1,8 +1,9 @@
 """Landmark genes of a file of measurements: ranked on some patients, judged on others, then ranked on all.
 
 Patients of the reference are dealt into five parts, whole submitting sites at a time where the reference knows them,
-and once more one by one. The first part is held out: genes are ranked and the inference of the other genes is fitted on
-the rest. Which method is best (``auto``) is chosen on the second part, by what the other three teach.
+and once more one by one. The part that is nearest to a fifth of them is held out: genes are ranked and the inference of
+the other genes is fitted on the rest. Which method is best (``auto``) is chosen on the next, by what the other three
+teach.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 PARTS = 5
 """Parts that patients are dealt into: one is held out, one chooses where there is a choice."""
+LEAST_PART, MOST_PART = 0.1, 1 / 3
+"""Share of the patients that a part of whole groups has to have, and may have, to be held out."""
+FEWEST_COMMON = 50
+"""Genes that are no method's landmark, on which methods can be compared."""
 FEWEST = 20
 """Patients that landmarks are ranked and judged on at least."""
 INFERENCES = ("ridge", "dgex")
@@ -54,6 +59,7 @@ class LandmarkOptions:
     modality: str | None = None
     epochs: int | None = None
     seed: int = 0
+    device: str = "auto"
 
     def recipe(self) -> Recipe | None:
         """How the autoencoder is trained, where that was said."""
@@ -90,6 +96,8 @@ def find_landmarks(store: Store, cohort: Cohort, how: LandmarkOptions, progress:
         raise UsageError(f"--method {how.method}: use {', '.join(METHODS)} or {AUTO}")
     if how.inference not in INFERENCES:
         raise UsageError(f"--inference {how.inference}: use {' or '.join(INFERENCES)}")
+    if how.resamples == 1:
+        raise UsageError("--resamples 1: one draw cannot be compared with another; draw 2 or more")
     found = measurements(store, cohort, how, progress)
     notes = list(found.notes)
     parts = _dealt(found, how, notes)
@@ -198,19 +206,39 @@ def _dealt(found: Measurements, how: LandmarkOptions, notes: list[str]) -> dict[
     parts = {}
     if found.groups is not None:
         groups = np.array(found.groups)[first]
-        if len(set(numbered(groups, alone=""))) >= PARTS:
-            parts[SITES] = group_folds(alike, groups, PARTS, how.seed, loosen=False)[whose]
-        else:
+        if len(set(numbered(groups, alone=""))) < PARTS:
             notes.append(f"fewer than {PARTS} groups of patients: none are held out whole")
+        else:
+            dealt = _nearest_to_a_fifth(group_folds(alike, groups, PARTS, how.seed, loosen=False))
+            share = np.bincount(dealt, minlength=PARTS)[: 2 if how.method == AUTO else 1] / len(people)
+            if share.min() < LEAST_PART or share.max() > MOST_PART:
+                notes.append(
+                    "no part of whole groups is near to a fifth of the patients, since groups are too unlike in size: "
+                    "none are held out whole"
+                )
+            else:
+                parts[SITES] = dealt[whose]
     parts[RANDOM] = group_folds(alike, None, PARTS, how.seed)[whose]
     return parts
+
+
+def _nearest_to_a_fifth(parts: Rows) -> Rows:
+    """The parts numbered anew, by how near each comes to a fifth of the patients."""
+    order = np.argsort(np.abs(np.bincount(parts, minlength=PARTS) - len(parts) / PARTS), kind="stable")
+    return np.argsort(order)[parts]
 
 
 def _chosen(found: Measurements, part: Rows, how: LandmarkOptions, progress: Progress) -> tuple[str, dict[str, float]]:
     """The method with the least error on the second part, by what the third to fifth teach."""
     taught, judges = np.flatnonzero(part > 1), np.flatnonzero(part == 1)
     scores = _compared(found, taught, judges, METHODS, "", how, progress)
-    errors = {one.method: one.mae if one.common_mae is None else one.common_mae for one in scores}
+    common = scores[0].common_genes
+    if common < FEWEST_COMMON:
+        raise UsageError(
+            f"--method {AUTO}: all but {common:,} of {len(found.genes):,} genes are landmarks by some method; methods "
+            f"are compared on {FEWEST_COMMON} or more: ask for fewer than {how.n:,} (--n), or name a method"
+        )
+    errors = {one.method: one.common_mae for one in scores if one.common_mae is not None}
     return min(errors, key=lambda name: errors[name]), errors
 
 
@@ -280,7 +308,7 @@ def _inferred(
     if how.inference == "dgex":
         from molsig.encoders.deep_inference import DeepInference
 
-        model: Ridge | DeepInference = DeepInference(seed=how.seed)
+        model: Ridge | DeepInference = DeepInference(seed=how.seed, device=how.device)
     else:
         model = Ridge(seed=how.seed)
     fitted = model.fit(given[rest], wanted[rest], groups, progress=progress)

@@ -8,6 +8,7 @@ learned it.
 
 from __future__ import annotations
 
+import csv
 import shutil
 import tempfile
 import time
@@ -154,6 +155,8 @@ def rebuild(
     from molsig.encoders.encoder import fit_encoder
 
     check_target(path)
+    if label is not None and label not in (columns := store.columns()):
+        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns)}")
     modality = matrix.modality
     old = matrix_encoder(store, modality, None, device, shelf)
     full = _stored_samples(store, matrix, old.space)
@@ -176,7 +179,7 @@ def rebuild(
     folder = tempfile.TemporaryDirectory(prefix=_prefix(path), dir=path.absolute().parent)
     with folder as scratch, writer_lock(Path(scratch), _COMMAND):
         made = Path(scratch) / path.name
-        _write(store, made, few, encoder, seed, progress)
+        _write(store, made, few, encoder, progress)
         before = _cost(store.path, _columns(full, candidates), old, Path(scratch))
         after = _cost(made, few, encoder, Path(scratch))
         made.rename(path)
@@ -198,9 +201,9 @@ def _clear(path: Path) -> None:
                 continue  # It is being made at this moment.
 
 
-def _write(store: Store, path: Path, few: FeatureMatrix, encoder: Encoder, seed: int, progress: Progress) -> None:
+def _write(store: Store, path: Path, few: FeatureMatrix, encoder: Encoder, progress: Progress) -> None:
     """The reference itself."""
-    from molsig.reference.learning import GROUPS, learn
+    from molsig.reference.learning import learn
     from molsig.retrieval.learned import load_all
 
     fresh = Store.create(path)
@@ -224,7 +227,8 @@ def _write(store: Store, path: Path, few: FeatureMatrix, encoder: Encoder, seed:
     columns = fresh.columns()
     for one in load_all(store.path)[0]:
         if one.label is None or one.label in columns:
-            learn(fresh, label=one.label, groups=GROUPS if GROUPS in columns else None, seed=seed, progress=progress)
+            groups = one.groups if one.groups in columns else None
+            learn(fresh, label=one.label, groups=groups, seed=one.seed, progress=progress)
 
 
 def _carried(store: Store, writer: Writer, modality: str, space: str) -> tuple[VectorSet, _Carried]:
@@ -281,8 +285,10 @@ def _cost(reference: Path, matrix: FeatureMatrix, encoder: Encoder, scratch: Pat
     columns |= {name: pa.array(matrix.values[:, i]) for i, name in enumerate(matrix.features)}
     parquet.write_table(pa.table(columns), file)
     table = scratch / "samples.csv"
-    told = [f"{one.sample},{one.patient},{one.kind}" for one in matrix.samples]
-    table.write_text("\n".join(["sample,patient,kind", *told]) + "\n", encoding="utf-8")
+    with table.open("w", encoding="utf-8", newline="") as lines:
+        written = csv.writer(lines)
+        written.writerow(("sample", "patient", "kind"))
+        written.writerows((one.sample, one.patient, one.kind) for one in matrix.samples)
     start = time.perf_counter()
     read_expression(
         file, modality=matrix.modality, scale="raw" if matrix.scale == "raw" else "log2", sample_table=table

@@ -913,6 +913,7 @@ class Reference:
         modality: str | None = None,
         epochs: int | None = None,
         seed: int = 0,
+        device: str = "auto",
         progress: Progress = silent,
         **files: Any,
     ) -> LandmarkReport:
@@ -945,11 +946,13 @@ class Reference:
             Of the autoencoder; 100 by default, as in the paper.
         seed
             Of parts, draws, networks and clusters.
+        device
+            That ``dgex`` is trained on.
 
         Raises
         ------
         UsageError
-            No such method or column, not one matrix, or too few genes for n landmarks.
+            No such method or column, not one matrix, or too few genes for n landmarks, or for choosing a method.
         InputError
             The reference knows too few of the patients.
         MissingExtraError
@@ -968,6 +971,7 @@ class Reference:
             modality=modality,
             epochs=epochs,
             seed=seed,
+            device=device,
         )
         return find_landmarks(self._store, _cohort(cohort, files), how, progress)
 

@@ -126,7 +126,7 @@ def enriched(
     if not tested:
         raise InputError(
             f"none of the {len(sets):,} sets has {least} to {most} genes in the background of {len(pool):,}",
-            hint="Allow other sizes with --min-size and --max-size",
+            hint="`molsig enrich` allows other sizes with --min-size and --max-size",
         )
     hits = {name: tuple(one for one in inside if one in members) for name, members in tested.items()}
     sizes = np.array([len(one) for one in tested.values()])

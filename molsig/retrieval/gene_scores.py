@@ -44,7 +44,8 @@ class GeneScores:
     pcc
         Pearson correlation; NaN for a gene that is constant over the samples, 0 where only the prediction is.
     above
-        Share of the other genes that correlate better with the prediction; NaN where `pcc` is.
+        Share of the other genes that correlate better with the prediction, 1 where the prediction is constant and so of
+        no gene more than of another; NaN where `pcc` is.
     """
 
     mae: Array
@@ -119,6 +120,7 @@ def _above(truth: Matrix, guess: Matrix, varies: NDArray[np.bool_]) -> Array:
         # The gene's own correlation out of the same product: it is not above itself, whatever the rounding.
         own = correlation[np.arange(len(part)), start + np.arange(len(part))]
         above[part] = (correlation > own[:, None]).sum(axis=1) / max(1, len(places) - 1)
+    above[varies & ~guess.any(axis=0)] = 1.0
     return above
 
 

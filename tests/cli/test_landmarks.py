@@ -100,6 +100,24 @@ def test_a_reference_is_rebuilt_on_landmarks(built: Path, cohort_files: Simulate
         old.rebuild(fresh, old.landmarks(rna=cohort_files.rna, n=20, method="variance"), rna=cohort_files.rna)
 
 
+def test_gene_sets_that_cannot_be_tested_lose_nothing(
+    built: Path, cohort_files: SimulatedCohort, tmp_path: Path
+) -> None:
+    sets, table = tmp_path / "small.gmt", tmp_path / "genes.csv"
+    names = read_expression(cohort_files.rna).features
+    sets.write_text("small\t-\t" + "\t".join(names[:3]) + "\n")
+    words = ["landmarks", built, "--rna", cohort_files.rna, "--n", 20, "--method", "variance"]
+    done = molsig(*words, "--gene-sets", sets, "--output", table, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "small.gmt" in done.stderr
+    assert any("molsig enrich" in line for line in json.loads(done.stdout)["notes"])
+    assert len(table.read_text().splitlines()) > 20
+    done = molsig(*words, "--rebuild", tmp_path / "few.molsig", "--label", "colour")
+    assert done.returncode == 2
+    assert "--label colour" in done.stderr
+    assert not (tmp_path / "few.molsig").exists()
+
+
 def test_a_rebuild_that_is_killed_or_has_no_room_leaves_no_reference(
     built: Path, cohort_files: SimulatedCohort, tmp_path: Path
 ) -> None:

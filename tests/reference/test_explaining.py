@@ -145,6 +145,31 @@ def test_one_of_the_two_is_enough_and_another_file_may_have_the_other(
     assert any("the values of TCGA-AA-0000" in line and "not those that were stored" in line for line in other.told)
 
 
+def test_another_sample_of_a_patient_is_named_as_what_it_is(planted: tuple[Path, Path], tmp_path: Path) -> None:
+    place, file = planted
+    table = pq.read_table(file).to_pydict()
+    again = tmp_path / "again.parquet"
+    table["sample"][0] = "TCGA-AA-0000-01B"
+    pq.write_table(pa.table(table), again)
+    found = one_of(Reference.open(place).explain(SECOND, FIRST, rna=again, rna_options=RAW))
+    assert found.samples == ("TCGA-AA-0000-01B", "TCGA-AA-0005-01A")
+    assert any("has no sample TCGA-AA-0000-01A" in line and "-01B is explained" in line for line in found.told)
+
+
+def test_what_modality_leaves_out_is_said_to_be_left_out(built: Path, cohort_files: SimulatedCohort) -> None:
+    reference = Reference.open(built)
+    store = reference._store
+    has = {m: set(store.rows(space)["patient"].to_pylist()) for m, space in store.active_spaces().items()}
+    first, second = sorted(has["rna"] & has["mutation"])[:2]
+    found = reference.explain(
+        second, first, rna=cohort_files.rna, mutations=cohort_files.mutations, modality="rna", fusion="sum"
+    )
+    assert [one.modality for one in found.shared] == ["rna"]
+    assert found.only_hit == ()
+    assert "the mutation file was not looked at: --modality leaves it out" in found.notes
+    assert not any("not both of them" in line for line in found.notes)
+
+
 def test_a_new_patient_is_explained_by_their_files(built: Path, cohort_files: SimulatedCohort) -> None:
     reference = Reference.open(built)
     files = {"rna": cohort_files.new_rna, "mutations": cohort_files.new_mutations}
@@ -236,6 +261,19 @@ def test_sentences_are_shown_where_the_file_is_given(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text(gone)
     changed = one_of(reference.explain("P2", "P1", reports=tmp_path / "c.csv"), "report")
     assert any("is not what was stored" in line for line in changed.told)
+
+
+def test_ready_vectors_have_no_words(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((12, 768)).astype(np.float32)
+    file = tmp_path / "v.parquet"
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 768)
+    samples, items = [f"P{i // 3}" for i in range(12)], [f"{i % 3:04d}" for i in range(12)]
+    table = pa.table({"sample": samples, "item": items, "vector": flat})
+    pq.write_table(table.replace_schema_metadata({"encoder": "mine"}), file)
+    reference = Reference.create(tmp_path / "r.molsig")
+    reference.ingest(vectors={"report": file}, learn=False)
+    told = one_of(reference.explain("P1", "P0", vectors={"report": file}), "report").told
+    assert told == (f"{file} holds ready vectors, which neither words nor pictures can be shown of",)
 
 
 def test_tiles_are_shown_where_their_pictures_are_given(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from molsig.errors import InputError
+from molsig.errors import InputError, UsageError
 from molsig.index.store import Store
 from molsig.ingest.cohort import Cohort
 from molsig.reference import Reference
 from molsig.reference.landmark_report import RANDOM, SITES
 from molsig.reference.landmarking import LandmarkOptions, Measurements, _dealt, filled, measurements
+from molsig.retrieval.learned import load_all
 from molsig.simulate import SimulatedCohort
 from molsig.types import silent
 
@@ -46,6 +48,63 @@ def test_without_sites_patients_are_held_out_one_by_one(built: Path, cohort_file
     few = Measurements(found.matrix, found.genes, found.values, found.patients, ("A",) * len(found.patients), ())
     assert list(_dealt(few, LandmarkOptions(n=20), notes)) == [RANDOM]
     assert "none are held out whole" in notes[0]
+
+
+@pytest.mark.parametrize("sizes", [(34, 2, 2, 1, 1), (12, 7, 7, 7, 7), (5,) * 8])
+def test_the_part_that_is_held_out_is_near_to_a_fifth(
+    built: Path, cohort_files: SimulatedCohort, sizes: tuple[int, ...]
+) -> None:
+    found = measured(built, cohort_files)
+    people = [f"P{i:02d}" for i in range(40)]
+    sites = [f"S{number}" for number, size in enumerate(sizes) for _ in range(size)]
+    some = Measurements(found.matrix, found.genes, found.values[:40], tuple(people), tuple(sites), ())
+    for seed in range(4):
+        notes: list[str] = []
+        parts = _dealt(some, LandmarkOptions(n=20, method="auto", seed=seed), notes)
+        if max(sizes) > 20:
+            assert list(parts) == [RANDOM]
+            assert "too unlike in size" in notes[0]
+            continue
+        assert not notes
+        assert together(parts[SITES], tuple(sites))
+        counts = np.bincount(parts[SITES], minlength=5)
+        assert (np.diff(np.abs(counts - 8)) >= 0).all()
+
+
+def test_methods_are_not_compared_on_next_to_no_genes(built: Path, cohort_files: SimulatedCohort) -> None:
+    n = len(measured(built, cohort_files).genes) - 30
+    with pytest.raises(UsageError, match="ask for fewer than"):
+        Reference.open(built).landmarks(rna=cohort_files.rna, n=n, method="auto", epochs=1)
+
+
+def test_one_resample_is_refused_before_any_work(built: Path, cohort_files: SimulatedCohort) -> None:
+    with pytest.raises(UsageError, match="--resamples 1"):
+        Reference.open(built).landmarks(rna=cohort_files.rna, n=20, resamples=1)
+
+
+def test_a_rebuilt_reference_takes_names_with_commas_and_learns_with_the_same_groups(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f'P "{i}", é' for i in range(60)]
+    rna, clinical = tmp_path / "rna.csv", tmp_path / "clinical.csv"
+    genes = [f"AKT{g}" for g in range(40)]
+    types = [i % 3 for i in range(60)]
+    with rna.open("w", newline="") as file:
+        rows = ([name, *(6 + t + rng.normal(0, 1, 40)).round(4)] for name, t in zip(names, types, strict=True))
+        csv.writer(file).writerows([["sample", *genes], *rows])
+    with clinical.open("w", newline="") as file:
+        told = ([name, f"T{t}", f"S{i % 6}", f"W{i % 7}"] for i, (name, t) in enumerate(zip(names, types, strict=True)))
+        csv.writer(file).writerows([["patient", "cancer_type", "site", "ward"], *told])
+    old = Reference.create(tmp_path / "old.molsig")
+    options = {"scale": "log2"}
+    old.ingest(rna=rna, rna_options=options, patients=clinical, epochs=2, learn=False)
+    old.learn(label="cancer_type", groups="ward", seed=3)
+    found = old.landmarks(rna=rna, rna_options=options, n=20, method="variance")
+    old.rebuild(tmp_path / "new.molsig", found, rna=rna, rna_options=options, epochs=2)
+    learned = load_all(tmp_path / "new.molsig")[0]
+    assert [(one.label, one.groups, one.seed) for one in learned] == [("cancer_type", "ward", 3)]
+    assert Reference.open(tmp_path / "new.molsig")._store.patient_ids() == sorted(names)
+    with pytest.raises(UsageError, match="no such patient column"):
+        old.rebuild(tmp_path / "no.molsig", found, rna=rna, rna_options=options, label="colour")
 
 
 def test_what_was_not_measured_is_put_at_the_mean_of_those_learned_from() -> None:

@@ -60,11 +60,18 @@ def test_constant_and_missing_values() -> None:
     assert np.isnan(found.above[3])
     assert not found.significant[3]
     assert found.pcc[7] == 0
+    assert found.above[7] == 1
     rest = np.delete(np.arange(40), 5)
     assert found.pcc[9] == pytest.approx(np.corrcoef(measured[rest, 9], predicted[rest, 9])[0, 1], abs=1e-5)
     assert found.mae[9] == pytest.approx(np.abs(measured[rest, 9] - predicted[rest, 9]).mean(), abs=1e-5)
     assert found.mae[10] == whole.mae[10]
     assert found.summary()["with_correlation"] == 299
+
+
+def test_a_prediction_that_is_the_same_for_all_samples_tells_no_gene() -> None:
+    measured, _ = invented()
+    found = score_genes(measured, np.broadcast_to(measured.mean(axis=0), measured.shape).copy())
+    assert found.summary()["significant"] == 0
 
 
 def test_paired_tests_are_those_of_scipy() -> None:
