@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +96,13 @@ def annotate(
     from molsig.reference import Reference
 
     if drop:
+        narrowed = {
+            "--patient": patient, "--write": write, "--recorded": recorded, "--method": method, "--explain": explain,
+            "--output": output, "--html": html, "--figure": figure, "--modality": modality, "--group": group,
+            "--rna": rna, "--mirna": mirna, "--matrix": matrix,
+        }  # fmt: skip
+        if others := [flag for flag, given in narrowed.items() if given]:
+            raise UsageError(f"--drop deletes all predictions of a column and goes without {', '.join(others)}")
         gone = Reference.open(reference).drop_predictions(field)
         if json:
             print_json({"field": field, "dropped": gone})
@@ -137,11 +145,11 @@ def annotate(
         )
     for line in found.notes:
         note(f"  note: {line}")
-    if output is not None:
-        save_as(output, found.to_dict, str, [found.rows()], found.columns())
-        note(f"Wrote {len(found.predictions):,} predictions to {output}.")
     if write:
         note(f"Stored {found.written:,} predictions of {found.field} beside what is recorded.")
+    if output is not None:
+        save_as(output, lambda: found.to_dict(members=members), str, [found.rows()], found.columns())
+        note(f"Wrote {len(found.predictions):,} predictions to {output}.")
     if html is not None or figure is not None:
         _draw(found, html, figure, members)
     if json:
@@ -182,13 +190,14 @@ def _cuts(intervals: int | None, cuts: str | None) -> tuple[float, ...]:
 def _print(found: AnnotationReport, top: int) -> None:
     for scheme in dict.fromkeys(one.scheme for one in found.validation):
         held = f"whole {found.source['groups']}s held out" if scheme == "groups_held_out" else "random folds"
-        rows = [_row(one) for one in found.validation if one.scheme == scheme]
+        rows = [_row(one, _decimals(found.validation)) for one in found.validation if one.scheme == scheme]
         print_table(f"{found.field} told of {found.source['learned_from']:,} patients with a record, {held}", rows)
     if found.explanation is not None:
         _print_explanation(found.field, found.explanation)
     if not found.predictions:
         return
     shown = found.predictions[:top]
+    places = _decimals(found.validation)
     people = len(found.predictions)
     said = f", {found.told:,} told, {people - found.told:,} cannot be told" if found.classes else ""
     print_table(
@@ -196,10 +205,10 @@ def _print(found: AnnotationReport, top: int) -> None:
         [
             {
                 "patient": one.patient,
-                "predicted": f"{one.value:.1f}" if isinstance(one.value, float) else one.value or "cannot tell",
+                "predicted": f"{one.value:.{places}f}" if isinstance(one.value, float) else one.value or "cannot tell",
                 "probability": None if one.probability is None else f"{one.probability:.2f}",
                 "set": _some(one.alternatives) if one.value is None else None,
-                "interval": None if one.low is None or one.high is None else f"{one.low:.1f} to {one.high:.1f}",
+                "interval": _interval(one.low, one.high, places),
                 "recorded": one.recorded,
             }
             for one in shown
@@ -230,17 +239,29 @@ def _print_explanation(field: str, found: ExplanationReport) -> None:
         print(f"  {one.patient} is called {one.called}; the classes are parted most by {first}")
 
 
-def _row(one: Validation) -> dict[str, object]:
+def _interval(low: float | None, high: float | None, places: int) -> str | None:
+    return None if low is None or high is None else f"{low:.{places}f} to {high:.{places}f}"
+
+
+def _decimals(validation: Sequence[Validation]) -> int:
+    """Decimal places that two digits of the least mean error of numbers take; 1 for labels."""
+    from molsig.retrieval.annotation_scores import NumberScores
+
+    errors = [one.scores.error for one in validation if isinstance(one.scores, NumberScores) and one.scores.error > 0]
+    return max(0, 1 - math.floor(math.log10(min(errors)))) if errors else 1
+
+
+def _row(one: Validation, places: int) -> dict[str, object]:
     from molsig.retrieval.annotation_scores import LabelScores
 
     scores = one.scores
     if not isinstance(scores, LabelScores):
         return {
             "method": one.method.replace("commonest", "mean of all"),
-            "mean error": f"{scores.error:.2f}",
+            "mean error": f"{scores.error:.{places + 1}f}",
             "correlation": None if scores.correlation is None else f"{scores.correlation:.3f}",
             "intervals hold": None if scores.covered is None else f"{scores.covered:.3f}",
-            "width": None if scores.width is None else f"{scores.width:.1f}",
+            "width": None if scores.width is None else f"{scores.width:.{places}f}",
         }
     return {
         "method": one.method,

@@ -126,12 +126,33 @@ def check_target(path: Path | None, endings: Sequence[str] = ENDINGS, flag: str 
         raise UsageError(f"{flag} {path}: give a name ending in {', '.join(endings)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise UsageError(f"{flag} {path}: {'it is a folder' if path.is_dir() else 'its folder does not exist'}")
+    if path.exists():
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"{flag} {path}: it may not be written to")
+    else:
+        _check_writable(path.absolute().parent, f"{flag} {path}")
 
 
 def check_folder(path: Path | None, flag: str) -> None:
-    """Raise `UsageError` where a folder is to be written to and a file stands in its place; None is none."""
-    if path is not None and path.exists() and not path.is_dir():
+    """Raise `UsageError` where a folder cannot be written to or a file stands in its place; None is none."""
+    if path is None:
+        return
+    if path.exists() and not path.is_dir():
         raise UsageError(f"{flag} {path}: it is a file, a folder is needed")
+    there = path.absolute()
+    while not there.is_dir():
+        there = there.parent
+    _check_writable(there, f"{flag} {path}")
+
+
+def _check_writable(folder: Path, what: str) -> None:
+    """Make a file without a name and let it go: permissions alone do not tell of a read-only medium."""
+    import tempfile
+
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(f"{what}: nothing can be written to {folder} ({error.strerror})") from error
 
 
 def save(answers: Sequence[Answer], path: Path) -> None:

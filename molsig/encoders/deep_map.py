@@ -28,6 +28,7 @@ import torch
 
 from molsig.encoders.device import choose_device
 from molsig.encoders.fitting import described_network, seeded
+from molsig.encoders.map_encoder import JUDGED
 from molsig.encoders.mirna_autoencoder import MirnaAutoencoder, choose_size, settings_of
 from molsig.encoders.som import SelfOrganisingMap, SomSettings, train_som
 from molsig.encoders.training import split_groups, train
@@ -181,6 +182,7 @@ def fit_deep_map(
         "map": unfolded.to_dict(),
         "joint": together.to_dict() | {"before": before, "after": _fit_of(model, batches, judged)},
     }
+    job = replace(job, around=dict(job.around) | {JUDGED: both.float().cpu().numpy()})
     named = replace(job, architecture={"latent": latent, "lattice": list(sides)}, notes=dict(job.notes) | told)
     settings = first.to_dict() | {
         "map": som.to_dict(),

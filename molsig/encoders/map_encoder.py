@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from molsig.types import Records
 
 
+JUDGED = "map.judged"
+"""Among the tensors of a map: distance and error of the samples that judged it."""
+
+
 class DeepMap(ExpressionEncoder):
     """Encoder of a matrix whose vectors have a place on a lattice."""
 
@@ -78,18 +82,31 @@ class DeepMap(ExpressionEncoder):
                 found[start : start + 512] = network.node_error(torch.from_numpy(x).to(device)).double().cpu().numpy()
         return found
 
+    @property
+    def judged(self) -> int:
+        """How many samples kept back from the fit strangeness is told by."""
+        return int(self._judged().shape[1])
+
     def strangeness(
         self, distances: NDArray[np.float64], errors: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Share of samples held back from the fit that fitted their node better, 0 to 1, (n,).
+        """Share of samples held back from the fit, and itself, that fit their node better, 0 to n / (n + 1), (n,).
 
-        By the distance to the node or, where `errors` are given too, by whichever of the two is the stranger.
+        By the distance to the node or, where `errors` are given too, by whichever of the two is the larger multiple of
+        the one that nine tenths of the held-back samples stay below. A sample like these is stranger than a share s of
+        them with a probability of at most 1 - s, however few they are (conformal rank: Vovk, Gammerman, Shafer 2005).
         """
-        near, like = self._contents.tensors["net.quantiles"].astype(np.float64)
-        found = np.searchsorted(near, distances, side="left") / len(near)
-        if errors is not None:
-            found = np.maximum(found, np.searchsorted(like, errors, side="left") / len(like))
+        held = self._judged()
+        usual = np.maximum(np.quantile(held, 0.9, axis=1), 1e-12)
+        asked = [distances / usual[0], *([] if errors is None else [errors / usual[1]])]
+        theirs = (held / usual[:, None])[: len(asked)].max(axis=0)
+        found = np.searchsorted(np.sort(theirs), np.max(asked, axis=0), side="left") / (len(theirs) + 1)
         return np.asarray(found)
+
+    def _judged(self) -> NDArray[np.float64]:
+        """Distance and error of the held-back samples, (2, n); an older map has quantiles of either, 1,001 of them."""
+        tensors = self._contents.tensors
+        return tensors.get(JUDGED, tensors["net.quantiles"]).astype(np.float64)
 
     def u_matrix(self) -> NDArray[np.float64]:
         """Mean distance of each node to its next neighbours, (rows, columns): ridges part what differs (Ultsch)."""

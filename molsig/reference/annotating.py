@@ -15,7 +15,7 @@ from molsig.reference.annotation_data import METHODS, column_of, of_file, of_vec
 from molsig.reference.annotation_explained import check_column, check_explainable, explain
 from molsig.reference.annotation_report import AnnotationReport, Prediction, Validation
 from molsig.reference.learning import GROUPS, LABEL
-from molsig.retrieval.annotation import Numbers, predict_labels, predict_numbers, schemes_of
+from molsig.retrieval.annotation import FOLDS, Numbers, predict_labels, predict_numbers, schemes_of
 from molsig.retrieval.annotation_scores import (
     LabelScores,
     commonest_elsewhere,
@@ -48,6 +48,8 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
     field = column_name(columns, how.field)
     group = _default(columns, GROUPS) if how.group is None else _group_name(columns, how.group)
     beside = _default(columns, LABEL)
+    if how.group is not None and group == field:
+        raise UsageError(f"--group {group}: that is what is predicted; name another column")
     group, beside = (None if one == field else one for one in (group, beside))
     snapshot = store.snapshot()
     found = of_file(store, cohort, how, progress) if cohort.sources() else of_vectors(store, how)
@@ -55,7 +57,14 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
     if how.explain:
         check_column(column, field)
     asked = _chosen(store, found.patients, column, how)
-    schemes = schemes_of(column.codes, None if group is None else _texts(store, found, column, group), seed=how.seed)
+    groups = None if group is None else _texts(store, found, column, group)
+    schemes = schemes_of(column.codes, groups, seed=how.seed)
+    if how.group is not None and groups is not None and len(schemes) == 1:
+        n = len(np.unique(groups[groups != ""]))
+        raise UsageError(
+            f"--group {how.group}: those with a recorded {field} have {n} values of it, and to hold whole ones out at "
+            f"least {FOLDS} are needed"
+        )
     outcomes = [_predict(one, column, asked, schemes, how, progress) for one in found.methods]
     best = min(outcomes, key=lambda one: next(iter(one.scores.values())).loss)
     rules = {"commonest": np.full(len(column.known), "")}
@@ -72,7 +81,8 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         "taught": {one.modality: list(one.known(column.classes)) for one in found.taught},
         "molsig": __version__,
     }
-    explanation = explain(found, column, next(iter(schemes)), group, how, progress) if how.explain else None
+    first = next(iter(schemes.items()))
+    explanation = explain(found, column, *first, group, how, progress) if how.explain else None
     predictions = tuple(_predictions(best, column, found.patients, asked, how.recorded, set(how.patients)))
     notes = [*found.notes, *column.notes, *_taught_notes(found, column, field)]
     if explanation is not None and explanation.at_random:
@@ -84,7 +94,8 @@ def annotate(store: Store, cohort: Cohort, how: AnnotationOptions, progress: Pro
         notes.append("no groups to hold out: patients of one hospital stand on both sides, which flatters")
     if not predictions:
         who = "each patient that was named" if how.patients else "every patient that can be told about"
-        notes.append(f"{who} has a recorded {field}: --recorded says what would be predicted")
+        why = "that is not learned" if how.recorded else "already: --recorded says what would be predicted"
+        notes.append(f"{who} has a recorded {field} {why}")
     report = AnnotationReport(
         field, column.classes, best.method, how.error, predictions, validation, source,
         datetime.datetime.now(datetime.UTC).date().isoformat(), 0, tuple(notes), explanation,

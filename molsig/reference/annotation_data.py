@@ -165,14 +165,11 @@ def column_of(store: Store, patients: Sequence[str], field: str, kind: str, how:
     if how.cuts and not numeric:
         raise UsageError(f"--field {field}: it holds {kind}, which cannot be cut into intervals")
     values = store.attributes(patients, [field])[field].to_pylist()
-    recorded = [None if one is None or one == "" else str(one) for one in values]
+    # As tables that are written tell it.
+    told = (lambda one: str(one).lower()) if kind == "boolean" else str
+    recorded = [None if one is None or one == "" else told(one) for one in values]
     known = np.flatnonzero([one is not None for one in recorded])
-    if len(known) < FEWEST:
-        raise InputError(
-            f"{len(known):,} of {len(patients):,} patients have a recorded {field}; at least {FEWEST} are needed to "
-            "learn from and to measure on",
-            hint="Give the file that was ingested, or a patient table with `molsig ingest REF --clinical FILE`",
-        )
+    _check_enough(len(known), len(patients), f"a recorded {field}")
     missing = np.flatnonzero([one is None for one in recorded])
     if numeric:
         numbers = np.array([float(values[row]) for row in known.tolist()])
@@ -193,9 +190,19 @@ def column_of(store: Store, patients: Sequence[str], field: str, kind: str, how:
     if len(kept) < 2:
         raise InputError(f"fewer than two values of {field} have {FEWEST_OF_A_CLASS} patients each to learn from")
     some = np.isin(codes, kept)
+    common = f"a {field} that {FEWEST_OF_A_CLASS} or more patients have"
+    _check_enough(int(some.sum()), len(patients), common)
     notes: tuple[str, ...] = ()
     if not some.all():
         rare = ", ".join(names[one] for one in np.flatnonzero((sizes > 0) & (sizes < FEWEST_OF_A_CLASS)).tolist())
         notes = (f"never predicted, with fewer than {FEWEST_OF_A_CLASS} patients each: {rare}",) if rare else ()
     classes = tuple(names[one] for one in kept.tolist())
     return Column(known[some], np.searchsorted(kept, codes[some]), None, classes, missing, recorded, notes)
+
+
+def _check_enough(n: int, among: int, of_what: str) -> None:
+    if n < FEWEST:
+        raise InputError(
+            f"{n:,} of {among:,} patients have {of_what}; at least {FEWEST} are needed to learn from and to measure on",
+            hint="Give the file that was ingested, or a patient table with `molsig ingest REF --clinical FILE`",
+        )

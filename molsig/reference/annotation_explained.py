@@ -11,6 +11,8 @@ from molsig.errors import MissingExtraError, UsageError
 from molsig.reference.annotation_explanation_report import ExplanationReport, OfPatient
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from molsig.ingest.cohort import Cohort
     from molsig.reference.annotation_data import AnnotationOptions, Column, Subjects
     from molsig.types import Progress
@@ -48,7 +50,13 @@ def check_column(column: Column, field: str) -> None:
 
 
 def explain(
-    found: Subjects, column: Column, scheme: str, group: str | None, how: AnnotationOptions, progress: Progress
+    found: Subjects,
+    column: Column,
+    scheme: str,
+    fold: NDArray[np.int64],
+    group: str | None,
+    how: AnnotationOptions,
+    progress: Progress,
 ) -> ExplanationReport:
     """Explain what was fitted for the first scheme, on the patients that each network had not seen."""
     from molsig.retrieval.annotate_explain import KeptNetworks, explain_labels, scores_of_rows
@@ -56,11 +64,11 @@ def explain(
     kept = found.methods[0]
     assert isinstance(kept, KeptNetworks)
     n_classes = len(column.classes)
-    explained = explain_labels(kept, column.known, column.codes, n_classes, seed=how.seed, progress=progress)
+    explained = explain_labels(kept, column.known, column.codes, n_classes, fold, seed=how.seed, progress=progress)
     named = np.flatnonzero(np.isin(found.patients, how.patients))
     if not how.recorded:
         named = named[np.isin(named, column.missing)]
-    named = named[kept.first_able(named)[0] != -1]
+    named = named[kept.first_able(named) != -1]
     scores, called = scores_of_rows(kept, named, n_classes)
     return ExplanationReport(
         features=found.features,

@@ -84,7 +84,7 @@ class ExplanationReport:
     @property
     def at_random(self) -> tuple[str, ...]:
         """Classes with patients who had to be held out at random: with their group nobody is left to learn from."""
-        return tuple(self.classes[code] for code in np.unique(self.found.codes[self.found.turn > 0]).tolist())
+        return tuple(self.classes[code] for code in np.unique(self.found.codes[self.found.at_random]).tolist())
 
     def first(self, code: int, n: int) -> list[dict[str, Any]]:
         """The inputs that speak most for a class: name, D1, and in which share of its samples they speak for it."""
@@ -107,7 +107,7 @@ class ExplanationReport:
                 "class": name,
                 "samples": int((mine := found.codes == code).sum()),
                 "right": int((found.called[mine] == code).sum()),
-                "at_random": int((found.turn[mine] > 0).sum()),
+                "at_random": int(found.at_random[mine].sum()),
                 "zeroed_samples": int(found.zeroed.samples[code]),
                 "fewest_zeroed": _number(fewest[code]),
                 "nearest": None if nearest[code] < 0 else self.classes[nearest[code]],

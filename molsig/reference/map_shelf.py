@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.types import FeatureMatrix, Progress
 
-RECIPE = 1
+RECIPE = 2
 """Raised when maps are fitted in another way: kept ones are then not used any more."""
 MAPS = "maps"
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FEWEST = 20
 """Samples that a map needs."""
+FEWEST_JUDGED = round(1 / (1 - STRANGE))
+"""Samples kept back from the fit from which on one can be stranger than `STRANGE` of them and itself."""
 CROWDED = 12
 """Nodes where three or more classes meet that are looked at."""
 
@@ -81,7 +83,9 @@ def draw_map(
     if isinstance(base, DeepMap) and not refit:
         encoder, fitted = base, False
         notes.append(f"the encoder in use for {modality} is a map, and is drawn; --refit fits one of its own")
-        found = base.encode(matrix, allow_missing=True, progress=progress).vectors if matrix else vectors.values
+        if matrix is not None:
+            notes += base.contract(matrix).warnings
+        found = base.encode(matrix, progress=progress).vectors if matrix else vectors.values
         samples = (matrix or vectors).samples
     else:
         assert matrix is not None
@@ -96,7 +100,10 @@ def draw_map(
         notes.append(f"{missing:,} of {len(types):,} samples have no {label}")
     classes = classes_of(samples, types)
     living = NodeLabels.of(nodes, classes, len(encoder.nodes))
-    landings = () if query is None else _land(store, query, encoder, base, modality, living, source, progress)
+    landings: tuple[Landing, ...] = ()
+    if query is not None:
+        landings, told_of = _land(store, query, encoder, base, modality, living, source, progress)
+        notes += [one for one in told_of if one not in notes]
     if again := len({one.sample for one in landings} & {one.sample for one in samples}):
         notes.append(f"{again:,} of the samples asked about live on the map themselves and count among the members")
     explained: Activations | None = None
@@ -166,7 +173,7 @@ def _stored(store: Store, modality: str) -> FeatureMatrix:
 
     space = next((one.space for one in store.spaces() if one.active and one.modality == modality), None)
     if space is None:
-        have = ", ".join(sorted({one.modality for one in store.spaces() if one.modality})) or "nothing"
+        have = ", ".join(sorted(store.active_spaces())) or "nothing"
         raise UsageError(f"--modality {modality}: the reference has no vectors of it; it has {have}")
     rows = store.rows(space)
     _, vectors = store.vectors(space, rows["id"].to_numpy())
@@ -194,18 +201,25 @@ def _land(
     living: NodeLabels,
     source: str | None,
     progress: Progress,
-) -> tuple[Landing, ...]:
+) -> tuple[tuple[Landing, ...], list[str]]:
+    """Where the samples of a query land, and what to know of it."""
     records = read_source(store, query, _source_of(query, modality), progress)
     if source is None and encoder is not base:
         if base is None:
             raise UsageError(f"the vectors of {modality} were given ready: new samples have no encoder")
         encoded = base.encode(records, progress=progress)
         records = _of_vectors(modality, encoded.samples, encoded.vectors, str(records.report.file))
+    notes = list(encoder.contract(records).warnings)
+    if encoder.judged < FEWEST_JUDGED:
+        notes.append(
+            f"{encoder.judged:,} samples were kept back from the fit, which are too few to say of any that no node "
+            f"fits: {FEWEST_JUDGED} would do"
+        )
     found = encoder.encode(records, progress=progress)
     nodes, distances = encoder.place(found.vectors)
     strange = encoder.strangeness(distances, encoder.node_errors(records, np.arange(len(nodes))))
     labels, columns = living.labels(), encoder.lattice[1]
-    return tuple(
+    landings = tuple(
         Landing(
             one.sample,
             one.patient,
@@ -221,3 +235,4 @@ def _land(
             found.samples, nodes.tolist(), distances.tolist(), strange.tolist(), strict=True
         )
     )
+    return landings, notes

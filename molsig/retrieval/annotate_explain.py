@@ -87,18 +87,21 @@ class KeptNetworks:
         """As the network; numbers are not explained."""
         return self.network.estimate(taught, values, asked)
 
-    def first_able(self, rows: Rows, codes: Rows | None = None) -> tuple[Rows, Rows]:
-        """Of each row the first fit that was asked about it and had seen its class, and how often others were before.
+    def first_able(self, rows: Rows, codes: Rows | None = None) -> Rows:
+        """Of each row the first fit that was asked about it and had seen its class; -1 where there is none.
 
-        -1 where there is none. Without `codes` any class will do.
+        Without `codes` any class will do.
         """
-        fit, turn = np.full(len(rows), -1), np.zeros(len(rows), dtype=np.int64)
+        fit = np.full(len(rows), -1)
         for place, one in enumerate(self.fits):
             asked = np.isin(rows, one.asked) & (fit == -1)
-            able = asked if codes is None else asked & np.isin(codes, one.taught)
-            fit[able] = place
-            turn += asked & ~able
-        return fit, turn
+            fit[asked if codes is None else asked & np.isin(codes, one.taught)] = place
+        return fit
+
+    def whole_folds(self, known: Rows, fold: Rows) -> NDArray[np.bool_]:
+        """Which fits were asked about one of these folds, all of it and nobody else, (fits,)."""
+        folds = [known[fold == one] for one in np.unique(fold)]
+        return np.array([any(np.array_equal(np.sort(fit.asked), some) for some in folds) for fit in self.fits], bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +113,9 @@ class Explanation:
     rows, codes, called
         Which rows of the method were explained, their class, and the class of their largest logit, (n,) each. What
         `predict_labels` makes of the network is calibrated afterwards and may differ.
-    turn
-        0 for a sample explained by a network of the first scheme, 1 for one of the second: with its group held out
-        nobody else had its class, (n,).
+    at_random
+        Which samples were explained by a network that had seen others of their group: with it held out nobody else had
+        their class, or all others had one, (n,).
     scores
         C of each sample for its class less the mean over the others, float32 (n, features).
     by_class
@@ -128,7 +131,7 @@ class Explanation:
     rows: Rows
     codes: Rows
     called: Rows
-    turn: Rows
+    at_random: NDArray[np.bool_]
     scores: NDArray[np.float32]
     by_class: Array
     zeroed: Zeroed
@@ -143,7 +146,14 @@ class Explanation:
 
 
 def explain_labels(
-    kept: KeptNetworks, known: Rows, codes: Rows, n_classes: int, *, seed: int = 0, progress: Progress = silent
+    kept: KeptNetworks,
+    known: Rows,
+    codes: Rows,
+    n_classes: int,
+    fold: Rows,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Explanation:
     """Explain held-out samples of every class.
 
@@ -153,6 +163,8 @@ def explain_labels(
         What `predict_labels` was run with.
     known, codes
         Rows with a label, and which it is, (n,) each.
+    fold
+        Of each, by the first scheme.
     seed
         Rules which samples stand for a class that has many.
 
@@ -163,7 +175,7 @@ def explain_labels(
     MissingExtraError
         captum is not installed.
     """
-    fit, turn = kept.first_able(known, codes)
+    fit = kept.first_able(known, codes)
     chosen = _drawn(np.where(fit == -1, -1, codes), n_classes, MOST_OF_CLASS, seed)
     rows, of = known[chosen], codes[chosen]
     values = kept.network.values
@@ -199,7 +211,8 @@ def explain_labels(
     np.add.at(sums, of, scores)
     with np.errstate(invalid="ignore"):
         by_class = sums / sizes[:, None]
-    return Explanation(rows, of, called, turn[chosen], scores, by_class, zeroed, used, missed)
+    at_random = ~kept.whole_folds(known, fold)[fit[chosen]]
+    return Explanation(rows, of, called, at_random, scores, by_class, zeroed, used, missed)
 
 
 def scores_of_rows(kept: KeptNetworks, rows: Rows, n_classes: int) -> tuple[NDArray[np.float32], Rows]:
@@ -210,7 +223,7 @@ def scores_of_rows(kept: KeptNetworks, rows: Rows, n_classes: int) -> tuple[NDAr
     values = kept.network.values
     scores = np.zeros((len(rows), values.shape[1], n_classes), dtype=np.float32)
     called = np.full(len(rows), -1, dtype=np.int64)
-    fit, _ = kept.first_able(rows)
+    fit = kept.first_able(rows)
     for place in np.unique(fit).tolist():
         mine, fitted = np.flatnonzero(fit == place), kept.fits[place].fitted
         found, _ = class_scores(fitted.layers, fitted.scaler(values[rows[mine]]), n_classes)

@@ -153,14 +153,20 @@ def predict_labels(
     for scheme, fold in schemes.items():
         evidence = np.zeros((len(present), len(known), n_classes))
         answerable = np.zeros(len(known), dtype=bool)
+        learned = False
         for one in range(int(fold.max()) + 1):
             taught, held = np.flatnonzero(fold != one), np.flatnonzero(fold == one)
-            if len(np.unique(codes[taught])) > 1 and len(held):
+            there = np.unique(codes[taught])
+            answerable[held] = np.isin(codes[held], there)
+            if len(there) > 1 and len(held):
                 evidence[:, held] = method.tell(known[taught], codes[taught], n_classes, known[held])
-                answerable[held] = np.isin(codes[held], codes[taught])
+                learned = True
+            elif len(there) == 1:
+                # Nothing to tell apart: the only class there is, the others as rare as one that nobody of so many has.
+                evidence[:, held] = np.where(np.arange(n_classes) == there[0], 0.0, -np.log(len(taught) + 1))
             done += 1
             progress(f"annotate {method.name}", done, steps)
-        if not answerable.any():
+        if not learned:
             raise InputError(
                 "nobody's label can be learned without their own fold", hint="Name other groups, or more patients"
             )

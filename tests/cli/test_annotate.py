@@ -159,6 +159,26 @@ def test_age_in_years_and_in_intervals(partly: tuple[Path, dict[str, str]]) -> N
     assert told["source"]["cuts"] == [65.0]
 
 
+def test_small_numbers_rare_labels_and_booleans(partly: tuple[Path, dict[str, str]], reference: Path) -> None:
+    stored = Reference.open(reference)
+    patients = stored._store.patient_ids()
+    lines = ["patient\tpurity\trare\tflag"]
+    for place, one in enumerate(patients):
+        rare = f"type {place}" if place > 20 else "AB"[place % 2]
+        flag = "" if place < 5 else str(place % 2 == 0).lower()
+        lines.append(f"{one}\t{'' if place < 5 else 0.01 + 0.0001 * place}\t{rare}\t{flag}")
+    (reference.parent / "more.tsv").write_text("\n".join(lines) + "\n")
+    stored.ingest(patients=reference.parent / "more.tsv", learn=False)
+    with pytest.raises(InputError, match="that 5 or more patients have; at least 100"):
+        stored.annotate("rare")
+    told = within("annotate", reference, "--field", "purity").stdout
+    assert re.search(r"0\.01\d\d* to 0\.0\d\d", told) or re.search(r"-?0\.00\d+ to 0\.0\d\d", told), told
+    assert " 0.0 to 0.0 " not in told
+    found = stored.annotate("flag")
+    assert found.classes == ("false", "true")
+    assert {one.likeliest for one in found.predictions} <= {"false", "true"}
+
+
 def test_the_best_on_held_out_groups_is_taken_and_recorded_values_are_told_blind(
     partly: tuple[Path, dict[str, str]], cohort_files: SimulatedCohort
 ) -> None:
@@ -287,6 +307,10 @@ def test_what_is_wrong_is_told(
         (("--field", "age", "--intervals", "2", "--cuts", "50"), "one of them"),
         (("--field", "age", "--cuts", "a,b"), "ascending"),
         (("--field", "age", "--group", "patient"), "held out whole"),
+        (("--field", "age", "--group", "sex"), "have 2 values of it"),
+        (("--field", "sex", "--group", "sex"), "that is what is predicted"),
+        (("--field", "sex", "--drop", "--patient", "A"), "--drop deletes all"),
+        (("--field", "sex", "--output", "/proc/x.csv"), "nothing can be written"),
         (("--field", "sex", "--output", str(tmp_path / "x.xlsx")), ".parquet"),
         (("--field", "sex", "--output", str(tmp_path / "none" / "x.csv")), "does not exist"),
     ):

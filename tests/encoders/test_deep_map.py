@@ -12,7 +12,7 @@ import torch
 from molsig.encoders.choice import ModelChoice
 from molsig.encoders.deep_map import PAPER, choose_lattice
 from molsig.encoders.encoder import fit_encoder, load_encoder
-from molsig.encoders.map_encoder import DeepMap
+from molsig.encoders.map_encoder import JUDGED, DeepMap
 from molsig.encoders.som import SomSettings
 from molsig.types import silent
 
@@ -88,8 +88,26 @@ def test_what_is_unlike_every_node_is_strange(fitted: DeepMap, expression: Featu
     other = replace(expression, values=shuffled)
     _, far = fitted.place(fitted.encode(other).vectors)
     everybody = np.arange(len(shuffled))
-    assert np.mean(fitted.strangeness(far, fitted.node_errors(other, everybody)) == 1) > 0.9
-    assert np.mean(fitted.strangeness(known, fitted.node_errors(expression, everybody)) == 1) < 0.1
+    most = fitted.judged / (fitted.judged + 1)
+    assert fitted.judged == fitted.card.training["held_back_samples"]
+    assert np.mean(fitted.strangeness(far, fitted.node_errors(other, everybody)) == most) > 0.9
+    assert np.mean(fitted.strangeness(known, fitted.node_errors(expression, everybody)) == most) < 0.1
+
+
+@pytest.mark.parametrize("n", [20, 150])
+def test_of_samples_like_those_held_back_no_more_are_strange_than_it_says(fitted: DeepMap, n: int) -> None:
+    rng = np.random.default_rng(n)
+    tensors = fitted._contents.tensors
+    shares = []
+    for _ in range(200):
+        both = rng.gamma(3.0, 1.0, (2, n + 200)).astype(np.float32)
+        object.__setattr__(fitted._contents, "tensors", {**tensors, JUDGED: both[:, :n]})
+        asked = both[:, n:].astype(np.float64)
+        shares.append([(fitted.strangeness(asked[0], asked[1]) > level).mean() for level in (0.8, 0.9, 0.99)])
+    object.__setattr__(fitted._contents, "tensors", tensors)
+    for share, level in zip(np.mean(shares, axis=0), (0.8, 0.9, 0.99), strict=True):
+        assert share <= 1.25 * (1 - level)
+        assert n < 100 or share >= 0.3 * (1 - level)
 
 
 def test_the_u_matrix_is_the_mean_distance_to_next_neighbours(fitted: DeepMap) -> None:

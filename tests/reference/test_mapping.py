@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from molsig import Reference
 from molsig.encoders.choice import ModelChoice
+from molsig.errors import CoverageError, UsageError
 from molsig.ingest.cohort import Cohort
 from molsig.reference.map_report import classes_of
 from molsig.types import SampleId
@@ -45,6 +47,23 @@ def test_an_encoder_that_is_a_map_is_drawn_as_it_is(mapped: Path, cohort_files: 
     given = reference.map("cancer_type", mirna=cohort_files.mirna)
     assert given.activations is not None
     assert set(given.activations.classes) == {one for one in given.classes() if one is not None}
+
+
+def test_few_judges_and_missing_features_are_told(mapped: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
+    reference = Reference.open(mapped)
+    found = reference.map("cancer_type", modality="mirna", query=Cohort.of(mirna=cohort_files.mirna))
+    assert any("too few to say of any that no node fits" in one for one in found.notes)
+    assert all(one.fits for one in found.landings)
+    lines = [line.split("\t") for line in gzip.decompress(cohort_files.mirna.read_bytes()).decode().splitlines()]
+    few = tmp_path / "few.tsv"
+    known = next(one for one in reference.encoders() if one["modality"] == "mirna")["card"]["n_features"]
+    by_feature = len(lines) < len(lines[0])
+    keep = lines[: 1 + known // 2] if by_feature else [line[: 1 + known // 2] for line in lines]
+    few.write_text("\n".join("\t".join(line) for line in keep) + "\n")
+    with pytest.raises(CoverageError, match="needed"):
+        reference.map("cancer_type", mirna=few)
+    with pytest.raises(UsageError, match=r"it has mirna$"):
+        reference.map("cancer_type", modality="sum")
 
 
 def test_a_map_that_cannot_be_kept_is_drawn_all_the_same(

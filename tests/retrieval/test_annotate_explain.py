@@ -11,7 +11,7 @@ from molsig.errors import MolsigError
 from molsig.retrieval.annotate_explain import Fit, KeptNetworks, class_scores, explain_labels, scores_of_rows
 from molsig.retrieval.annotate_inputs import Scaler
 from molsig.retrieval.annotate_network import FittedNetwork, Network
-from molsig.retrieval.annotation import predict_labels, schemes_of
+from molsig.retrieval.annotation import HELD_OUT, predict_labels, schemes_of
 from molsig.retrieval.zeroing import NEVER, Zeroed, zeroed_until
 
 NOBODY = np.zeros(0, dtype=np.int64)
@@ -113,7 +113,7 @@ def test_the_score_of_a_class_is_the_mean_of_its_samples_against_the_other_class
     values = np.array([[1, 0, 1], [0.5, 0, 1], [0, 1, 1], [0, 0, 0], [0, 0.2, 0.1], [1, 1, 1]], dtype=np.float32)
     codes = np.array([0, 0, 1, 2, 1])
     kept = KeptNetworks(Network(values), [Fit(np.arange(5), np.arange(3), fitted)])
-    found = explain_labels(kept, np.arange(5), codes, 3)
+    found = explain_labels(kept, np.arange(5), codes, 3, np.zeros(5, dtype=np.int64))
     assert found.rows.tolist() == [0, 1, 2, 4, 3]
     assert found.called[:3].tolist() == [0, 0, 1]
     np.testing.assert_allclose(found.by_class[0], [4 * 0.75, 0, 0.5], rtol=1e-6)
@@ -149,14 +149,14 @@ def test_samples_are_explained_by_networks_that_have_not_seen_them() -> None:
     plain = Network(values, epochs=3).tell(known, codes[:200], 3, asked)
     np.testing.assert_array_equal(plain, kept.fits[-1].fitted.tell(codes[:200], values[asked]))
     of_fit = {fit: taught for taught, fit in seen}
-    fit, turn = kept.first_able(known, codes[:200])
-    assert not turn.any()
+    fit = kept.first_able(known, codes[:200])
     for place, one in enumerate(kept.fits):
         assert not of_fit[id(one.fitted)] & set(one.asked.tolist())
         assert set(groups[fit == place]).isdisjoint(groups[fit != place]), "whole groups are held out"
     assert set(fit.tolist()) == set(range(5))
-    assert set(kept.first_able(asked)[0].tolist()) == {10}
-    found = explain_labels(kept, known, codes[:200], 3)
+    assert set(kept.first_able(asked).tolist()) == {10}
+    found = explain_labels(kept, known, codes[:200], 3, schemes[HELD_OUT])
+    assert not found.at_random.any()
     assert len(found.rows) == 200
     assert (found.called == found.codes).mean() > 0.8
     for code in range(3):
@@ -170,7 +170,22 @@ def test_whoever_alone_with_their_group_has_a_class_is_explained_by_a_network_th
     values = rng.gamma(2.0, np.where(np.arange(9) % 3 == codes[:, None], 60.0, 20.0)).astype(np.float32)
     groups = np.array([f"S{one % 7}" if code < 2 else "alone" for one, code in enumerate(codes.tolist())])
     kept, known = KeptNetworks(Network(values, epochs=3)), np.arange(120)
-    predict_labels(kept, known, codes, 3, NOBODY, schemes_of(codes, groups), error=0.1)
-    found = explain_labels(kept, known, codes, 3)
-    assert (found.turn == (found.codes == 2)).all()
+    schemes = schemes_of(codes, groups)
+    predict_labels(kept, known, codes, 3, NOBODY, schemes, error=0.1)
+    found = explain_labels(kept, known, codes, 3, schemes[HELD_OUT])
+    assert (found.at_random == (found.codes == 2)).all()
     assert (found.called[found.codes == 2] == 2).mean() > 0.5
+
+
+def test_where_a_fold_had_nothing_to_learn_its_patients_are_said_to_be_held_out_at_random() -> None:
+    """Of two classes one is at one hospital alone: without it there is no network of the first scheme."""
+    rng = np.random.default_rng(5)
+    codes = np.repeat([0, 1], [100, 20])
+    values = rng.gamma(2.0, np.where(np.arange(8) % 2 == codes[:, None], 60.0, 20.0)).astype(np.float32)
+    groups = np.array([f"S{one % 7}" for one in range(100)] + ["S0"] * 20)
+    kept, known = KeptNetworks(Network(values, epochs=3)), np.arange(120)
+    schemes = schemes_of(codes, groups)
+    predict_labels(kept, known, codes, 2, NOBODY, schemes, error=0.1)
+    with_them = schemes[HELD_OUT] == schemes[HELD_OUT][-1]
+    found = explain_labels(kept, known, codes, 2, schemes[HELD_OUT])
+    assert (found.at_random == with_them[found.rows]).all()

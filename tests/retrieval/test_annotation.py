@@ -165,6 +165,27 @@ def test_a_label_that_one_group_has_alone_counts_as_missed() -> None:
     assert at_random.accuracy > held_out.accuracy
 
 
+def test_where_others_have_one_label_alone_it_is_what_is_said() -> None:
+    """Of two labels one is at one hospital alone: without it nothing can be learned, and the other is no miss."""
+    codes = np.repeat([0, 1], [200, 20])
+    groups = np.array([f"S{one % 8}" for one in range(200)] + ["S0"] * 20)
+    found = predict_labels(
+        Forest(counts_of(codes), trees=(10, 20)), np.arange(220), codes, 2, NOBODY, schemes_of(codes, groups), error=0.1
+    )
+    held_out, told = found.scores[HELD_OUT], found.known[HELD_OUT]
+    assert isinstance(held_out, LabelScores)
+    assert isinstance(told, Labels)
+    assert held_out.unanswerable == 20
+    right = float((told.probabilities.argmax(axis=1) == codes).mean())
+    assert held_out.accuracy == pytest.approx(right)
+    assert right > 0.85
+    with pytest.raises(InputError, match="without their own fold"):
+        predict_labels(
+            Forest(counts_of(codes), trees=(5, 5)), np.arange(220), codes, 2, NOBODY,
+            {HELD_OUT: codes.astype(np.int64)}, error=0.1,
+        )  # fmt: skip
+
+
 def test_neighbours_speak_with_the_assays_a_patient_has() -> None:
     people = cohort(320, labels=3, noise=0.6)
     codes = np.unique(people.labels, return_inverse=True)[1]
