@@ -92,16 +92,16 @@ class DeepMap(ExpressionEncoder):
     ) -> NDArray[np.float64]:
         """Share of samples held back from the fit, and itself, that fit their node better, 0 to n / (n + 1), (n,).
 
-        By the distance to the node or, where `errors` are given too, by whichever of the two is the larger multiple of
-        the one that nine tenths of the held-back samples stay below. A sample like these is stranger than a share s of
-        them with a probability of at most 1 - s, however few they are (conformal rank: Vovk, Gammerman, Shafer 2005).
+        By the distance to the node or, where `errors` are given too, by whichever of the two is the stranger. By one of
+        them a sample like those held back is stranger than a share s with a probability of at most 1 - s, however few
+        they are (conformal rank: Vovk, Gammerman and Shafer 2005); by either, at most twice that.
         """
-        held = self._judged()
-        usual = np.maximum(np.quantile(held, 0.9, axis=1), 1e-12)
-        asked = [distances / usual[0], *([] if errors is None else [errors / usual[1]])]
-        theirs = (held / usual[:, None])[: len(asked)].max(axis=0)
-        found = np.searchsorted(np.sort(theirs), np.max(asked, axis=0), side="left") / (len(theirs) + 1)
-        return np.asarray(found)
+        asked = [distances, *([] if errors is None else [errors])]
+        found = [
+            np.searchsorted(np.sort(theirs), one, side="left") / (len(theirs) + 1)
+            for theirs, one in zip(self._judged(), asked, strict=False)
+        ]
+        return np.asarray(np.max(found, axis=0))
 
     def _judged(self) -> NDArray[np.float64]:
         """Distance and error of the held-back samples, (2, n); an older map has quantiles of either, 1,001 of them."""
