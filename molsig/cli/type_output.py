@@ -21,18 +21,21 @@ MANY = 10
 
 def print_typings(found: Sequence[Typing], top: int) -> None:
     """Few answers as a table of types each, many as one table; what holds for all of them is said once, at the end."""
+    from molsig.retrieval.type_answer import said_of_source
+
     shared = [line for line in _lines(found[0]) if all(line in _lines(one) for one in found[1:])]
     if len(found) > MANY:
         print_table(_summary(found), [_called(one) for one in found])
-        # What is said of some of them, by name, is said of how many.
+        # What is said of some of them, by name, is said of how many; of choices only the table of one answer tells.
         said = Counter(
             re.sub(rf"(?<!\w){re.escape(one.query)}(?!\w)", "it", line)
             for one in found
-            for line in _lines(one)
-            if line not in shared and line.startswith("note: ")
+            for line in (said_of_source(one.fit), *_lines(one))
+            if line not in shared and not line.startswith("choice: ")
         )
         for line, n in said.most_common():
-            print(f"  {n:,} of {len(found):,}: {line.removeprefix('note: ')}")
+            of = "" if n == len(found) else f"{n:,} of {len(found):,}: "
+            print(f"  {of}{line.removeprefix('note: ')}")
     else:
         for one in found:
             _print(one, top, shared)

@@ -237,7 +237,9 @@ def tsne(x: NDArray[np.floating], *, seed: int = 0) -> Array:
 
     data = np.asarray(x, dtype=np.float64)
     unit = data / np.maximum(np.linalg.norm(data, axis=1, keepdims=True), 1e-9)
-    start = PCA(2, random_state=seed, svd_solver="full").fit_transform(unit)
+    start = PCA(min(2, *unit.shape), random_state=seed, svd_solver="full").fit_transform(unit)
+    # One feature spans a line.
+    start = np.pad(start, ((0, 0), (0, 2 - start.shape[1])))
     start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4
     perplexity = float(min(30, max(2, (len(data) - 1) // 4)))
     return np.asarray(

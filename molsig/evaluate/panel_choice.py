@@ -14,7 +14,7 @@ import numpy as np
 
 from molsig.errors import InputError, UsageError
 from molsig.evaluate.episodes import draw_episodes
-from molsig.evaluate.marker_selection import STEP, accuracies, forward_selection, most_discriminating
+from molsig.evaluate.marker_selection import PRESELECTED, STEP, accuracies, forward_selection, most_discriminating
 from molsig.evaluate.panel import PARTS, Panel, Point
 from molsig.types import silent
 
@@ -71,13 +71,20 @@ def choose_panel(
         )
     patients, types = patients[rows], types[rows]
     x = of.inputs[rows]
+    notes = list(of.notes)
+    limit = min(x.shape[1], CANDIDATES if by == "forward" else PRESELECTED)
+    if most > limit:
+        why = "there are no more" if limit == x.shape[1] else f"no more are looked at by {by}"
+        notes.append(f"{limit:,} features were chosen instead of {most:,}: {why}")
+        most = limit
     random = np.random.default_rng(seed)
     by_types = len(names) >= FEWEST_TYPES
     part_of, parts = _dealt(names, types, patients, random, by_types=by_types)
     few = _few(types, random)
     judged = [few[part_of[few] == part] for part in range(PARTS)]
     ways = min(MOST_WAYS, *(len(np.unique(types[some])) for some in judged))
-    sizes = _sizes(most, x.shape[1])
+    sizes = [*range(STEP, most, STEP), most]
+    everything = [*sizes, *([x.shape[1]] if most < x.shape[1] else [])]
     told = []
     panels = []
     for part in range(PARTS):
@@ -88,7 +95,6 @@ def choose_panel(
         panel = _chosen(by, ready, np.flatnonzero(mine), on, types, patients, most, ways, seed + part)
         panels.append(set(panel.tolist()))
         anything = random.permutation(x.shape[1])
-        everything = [*sizes, x.shape[1]]
         at_home = _questions(types, patients, on, ways, JUDGING, seed + part)
         asked = _questions(types, patients, judged[part], ways, JUDGING, seed + part)
         rest = np.setdiff1d(np.arange(x.shape[1]), panel)
@@ -117,9 +123,9 @@ def choose_panel(
         ways=ways,
         curve=tuple(
             Point(size, *map(float, (out.mean(), out.min(), out.max(), home.mean(), chance.mean())))
-            for size, out, home, chance in zip([*sizes, x.shape[1]], *np.moveaxis(table, 0, 2), strict=True)
+            for size, out, home, chance in zip(everything, *np.moveaxis(table, 0, 2), strict=True)
         ),
-        notes=(*of.notes, *_notes(of, names, types, by_types=by_types)),
+        notes=(*notes, *_notes(of, names, types, by_types=by_types)),
     )
 
 
@@ -177,11 +183,6 @@ def _few(types: NDArray[np.str_], random: np.random.Generator) -> Rows:
     """At most `MOST_OF_TYPE` rows of each type."""
     parts = [random.permutation(np.flatnonzero(types == one))[:MOST_OF_TYPE] for one in np.unique(types)]
     return np.sort(np.concatenate(parts))
-
-
-def _sizes(most: int, n_features: int) -> list[int]:
-    last = min(most, n_features)
-    return [*range(STEP, last, STEP), last]
 
 
 def _standardised(x: NDArray[np.float32], by: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -120,6 +120,11 @@ def find_metastatic(
         notes.append(
             f"{sizes[most][0]:,} of {metastases:,} metastases are {most}: what differs is of this type first of all"
         )
+    if found.averaged:
+        notes.append(
+            f"{found.averaged:,} further samples of patients with several of one kind were averaged with the first: "
+            "patients are compared"
+        )
     if found.twice:
         notes.append(f"{found.twice:,} patients have both; they were compared as if they were different patients")
     notes.append(

@@ -57,6 +57,8 @@ class Metastatic:
         What was compared: row of the given matrix, type, and whether it is a metastasis, (n,).
     values
         Their values, (n, features).
+    averaged
+        Samples beyond the first of their patient, type and kind: they were averaged with it.
     twice
         Patients with a metastasis and a primary tumour.
     telling
@@ -72,6 +74,7 @@ class Metastatic:
     types: NDArray[np.str_]
     metastasis: NDArray[np.bool_]
     values: Array
+    averaged: int
     twice: int
     telling: tuple[Telling, ...]
     left_out: int
@@ -113,17 +116,17 @@ def metastatic(
             "none of the labelled samples is a metastasis",
             hint="Which samples are is read from TCGA barcodes (06, 07) or the column `kind` of --samples FILE",
         )
+    rows, of, marked, owner, values = _one_of_each(rows, of, marked, samples, values)
     both = comparable(of.tolist(), marked.tolist())
     if not both:
         have = ", ".join(f"{name} ({n})" for name, n in Counter(of[marked].tolist()).most_common(6))
         raise InputError(
-            f"no type has {LEAST} metastases and {LEAST} primary tumours, which are compared within types; metastases "
-            f"there are: {have}"
+            f"no type has metastases of {LEAST} patients and primary tumours of {LEAST}, which are compared within "
+            f"types; metastases there are: {have}"
         )
     # Which features are measured depends on which samples are compared.
     there = np.isin(of, list(both))
-    rows, of, marked = rows[there], of[there], marked[there]
-    block = np.asarray(values[rows], dtype=np.float64)
+    rows, of, marked, block = rows[there], of[there], marked[there], values[there]
     kept = np.flatnonzero(~np.isnan(block).any(axis=0))
     spread, mean = block[:, kept].std(axis=0), block[:, kept].mean(axis=0)
     kept = kept[(spread > 0) & ((spread >= least) | (mean >= least))]
@@ -131,6 +134,7 @@ def metastatic(
         raise InputError(f"no feature is measured in all {len(rows):,} samples and rises above noise in any of them")
     block = block[:, kept]
     patients = np.array([samples[row].patient for row in rows.tolist()])
+    averaged = int((np.bincount(owner, minlength=len(there))[there] - 1).sum())
     return Metastatic(
         features=tuple(features[i] for i in kept.tolist()),
         whole=differential(block, of.tolist(), marked.tolist()),
@@ -142,10 +146,35 @@ def metastatic(
         types=of,
         metastasis=marked,
         values=block,
+        averaged=averaged,
         twice=len(np.intersect1d(patients[marked], patients[~marked])),
         telling=_telling(block, of, marked, patients, seed),
         left_out=values.shape[1] - len(kept),
     )
+
+
+def _one_of_each(
+    rows: Rows,
+    types: NDArray[np.str_],
+    marked: NDArray[np.bool_],
+    samples: Sequence[SampleId],
+    values: NDArray[np.floating],
+) -> tuple[Rows, NDArray[np.str_], NDArray[np.bool_], Rows, Array]:
+    """The first sample of each patient, type and kind, its type and kind, whose each sample is, and mean values.
+
+    Several samples of a patient tell as little of others as one does; counted singly they would make anything differ.
+    """
+    names = np.array([samples[row].patient for row in rows.tolist()])
+    keys = np.stack([names, types, marked.astype(str)])
+    _, first, owner = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    owner, first = place[owner.ravel()], first[order]
+    total = np.zeros((len(first), values.shape[1]))
+    np.add.at(total, owner, np.asarray(values[rows], dtype=np.float64))
+    mean = total / np.bincount(owner)[:, None]
+    return rows[first], types[first], marked[first], owner, mean
 
 
 def _telling(

@@ -240,7 +240,7 @@ def _typing(query: Query, ready: Ready, vectors: PatientVectors, scores: Array, 
         query=query.name,
         modalities=ready.score.modalities,
         types=tuple(types),
-        fit=_fit(ready, float(by_type.max()), asked.error),
+        fit=_fit(ready, float(by_type.max()), asked.error, query.exclude),
         temperature=known,
         fusion=ready.score.fusion,
         similarity=ready.score.told,
@@ -253,10 +253,13 @@ def _typing(query: Query, ready: Ready, vectors: PatientVectors, scores: Array, 
 def _without(query: Query, ready: Ready) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Examples that are not of the query's own patient, and what is to be told."""
     support = ready.support
-    own = [row for patient in query.exclude for row in support.rows_of.get(patient, ())]
-    rows = np.delete(np.arange(len(support)), own)
+    own = np.array([row for patient in query.exclude for row in support.rows_of.get(patient, ())], dtype=np.int64)
+    # Where examples were drawn, one more of the type stands in for the query's own.
+    there = ~ready.spare | np.isin(support.codes, support.codes[own[~ready.spare[own]]])
+    there[own] = False
+    rows = np.flatnonzero(there)
     notes = [*query.notes, *ready.notes]
-    if own:
+    if (~ready.spare[own]).any():
         left_of = np.bincount(support.codes[rows], minlength=len(support.types))
         lost = [name for name, size in zip(support.types, left_of.tolist(), strict=True) if not size]
         gone = f"; {', '.join(lost)} has no other and is not among the types" if lost else ""
@@ -282,8 +285,10 @@ def _cosines(ready: Ready, vectors: PatientVectors, rows: NDArray[np.int64]) -> 
     return out
 
 
-def _fit(ready: Ready, score: float, error: float) -> Fit:
-    fits = ready.fits
+def _fit(ready: Ready, score: float, error: float, own: Sequence[str]) -> Fit:
+    fits = ready.fits.without(own)
+    # Labelled patients are asked about more than once.
+    known = ready.temperature.patients if fits.source == "reference" else len(fits.known)
     return Fit(
         none=fits.none(score, error),
         score=score,
@@ -292,5 +297,5 @@ def _fit(ready: Ready, score: float, error: float) -> Fit:
         stranger_p=fits.stranger_p(score),
         told=fits.told(error),
         source=fits.source,
-        samples=len(fits.strangers) if fits.source == "pairs" else len(fits.known),
+        samples=len(fits.strangers) if fits.source == "pairs" else known,
     )

@@ -90,14 +90,24 @@ class SupportSet:
 
     def drawn(self, shots: int, seed: int) -> SupportSet:
         """At most `shots` examples of each type; which ones does not depend on the other types."""
-        kept = []
+        found, spare = self.drawn_with_spare(shots, seed)
+        return found.take(np.flatnonzero(~spare))
+
+    def drawn_with_spare(self, shots: int, seed: int) -> tuple[SupportSet, NDArray[np.bool_]]:
+        """As `drawn`, with one more example of each type that has more, of another patient; which ones these are."""
+        kept, spare = [np.empty(0, dtype=np.int64)], np.zeros(len(self), dtype=bool)
         for code, name in enumerate(self.types):
             rows = np.flatnonzero(self.codes == code)
             if len(rows) > shots:
                 random = np.random.default_rng([seed, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])])
-                rows = np.sort(random.choice(rows, shots, replace=False))
+                chosen = random.choice(rows, shots, replace=False)
+                others = rows[~np.isin(self.patients[rows], self.patients[chosen])]
+                more = random.choice(others, min(1, len(others)), replace=False)
+                spare[more] = True
+                rows = np.sort(np.concatenate([chosen, more]))
             kept.append(rows)
-        return self.take(np.concatenate(kept)) if kept else self
+        rows = np.concatenate(kept)
+        return self.take(rows), spare[rows]
 
 
 def support_vectors(

@@ -239,6 +239,20 @@ def said_of_fit(fit: Fit) -> str:
     return f"one of these: {fit.p_value:.0%} of {fit.samples:,} samples {whose} fit no better{like}{power}"
 
 
+def said_of_source(fit: Fit) -> str:
+    """What "none of these" rests on, of any number of samples, as one line."""
+    if fit.source == "none":
+        return said_of_fit(fit)
+    if fit.source == "pairs":
+        return (
+            f"whether a sample is one of these is told roughly, by {fit.samples:,} pairs of different types: no type "
+            "has two samples, and no patient is labelled"
+        )
+    whose = "the support set" if fit.source == "support" else "the reference's labelled patients"
+    power = "" if fit.told is None else f"; strangers are told in {fit.told:.0%} of cases"
+    return f"none of these: fits its type as badly as {fit.error:.0%} of {whose}, by {fit.samples:,} samples{power}"
+
+
 def said_of_temperature(known: Temperature) -> str:
     """What probabilities are worth, as one line."""
     if known.source == "none":

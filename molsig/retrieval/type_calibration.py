@@ -17,6 +17,8 @@ from molsig.retrieval.type_episodes import barred_pairs
 from molsig.retrieval.type_scores import softmax
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from molsig.retrieval.type_episodes import Episodes
@@ -83,11 +85,22 @@ class Fits:
     source
         ``support``, ``reference``, ``pairs`` (no type has two examples: only how alike different types are is known)
         or ``none``.
+    known_of, strangers_of
+        Whose scores these are, where one of them may ask.
     """
 
     known: Array
     strangers: Array
     source: str
+    known_of: NDArray[np.str_] | None = None
+    strangers_of: NDArray[np.str_] | None = None
+
+    def without(self, patients: Sequence[str]) -> Fits:
+        """What the others say: who asks is not compared with their own score."""
+        if self.known_of is None or self.strangers_of is None or not len(patients):
+            return self
+        known, strangers = ~np.isin(self.known_of, patients), ~np.isin(self.strangers_of, patients)
+        return Fits(self.known[known], self.strangers[strangers], self.source)
 
     def p_value(self, score: float) -> float | None:
         """Conformal: of the types' own samples, and the query, the share that fits no better."""
@@ -153,8 +166,8 @@ def pooled(scores: Array, temperature: float) -> Array:
         return np.asarray(np.where(count > 0, shift + temperature * np.log(total / np.maximum(count, 1)), -np.inf))
 
 
-def fits_of(scores: Array, truth: Rows, source: str) -> Fits:
-    """What is to be expected of new samples from type scores of labelled ones, (n, types).
+def fits_of(scores: Array, truth: Rows, source: str, patients: NDArray[np.str_] | None = None) -> Fits:
+    """What is to be expected of new samples from type scores of labelled ones, (n, types), of `patients`.
 
     A sample without an example of its own type, -inf, is asked as a stranger only.
     """
@@ -164,11 +177,16 @@ def fits_of(scores: Array, truth: Rows, source: str) -> Fits:
     others = scores.copy()
     others[rows, truth] = -np.inf
     strangers = others.max(axis=1)
-    return Fits(np.sort(best[np.isfinite(own)]), np.sort(strangers[np.isfinite(strangers)]), source)
+    asked, strange = np.flatnonzero(np.isfinite(own)), np.flatnonzero(np.isfinite(strangers))
+    asked, strange = asked[np.argsort(best[asked])], strange[np.argsort(strangers[strange])]
+    whose = (None, None) if patients is None else (patients[asked], patients[strange])
+    return Fits(best[asked], strangers[strange], source, *whose)
 
 
-def left_out_scores(scores: Array, codes: Rows, groups: Rows, temperature: float) -> Array:
-    """Type scores of each example by the others, nobody by themselves or their own group, (n, types); -inf where empty.
+def left_out_scores(
+    scores: Array, codes: Rows, groups: Rows, temperature: float, patients: Rows | None = None
+) -> Array:
+    """Type scores of each example by the others, (n, types): none by their own patient or group; -inf where empty.
 
     Parameters
     ----------
@@ -177,7 +195,7 @@ def left_out_scores(scores: Array, codes: Rows, groups: Rows, temperature: float
     codes
         Type of each, ascending.
     """
-    allowed = np.where(barred_pairs(groups), -np.inf, scores)
+    allowed = np.where(barred_pairs(groups, patients), -np.inf, scores)
     parts = [pooled(allowed[:, None, codes == code], temperature) for code in range(int(codes.max()) + 1)]
     return np.concatenate(parts, axis=1)
 

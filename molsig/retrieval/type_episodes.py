@@ -46,7 +46,15 @@ class Episodes:
 
 
 def draw_episodes(
-    scores: Array, codes: Rows, groups: Rows, *, ways: int, shots: int, episodes: int, random: np.random.Generator
+    scores: Array,
+    codes: Rows,
+    groups: Rows,
+    *,
+    ways: int,
+    shots: int,
+    episodes: int,
+    random: np.random.Generator,
+    patients: Rows | None = None,
 ) -> Episodes:
     """Draw episodes among patients all of whose pairs are scored.
 
@@ -62,10 +70,12 @@ def draw_episodes(
         Types an episode chooses from, at most.
     shots
         Examples of each type, as far as there are so many.
+    patients
+        Patient of each, (n,), where some have several samples.
     """
     types = int(codes.max()) + 1
     asked = random.integers(len(codes), size=episodes)
-    barred = barred_pairs(groups)
+    barred = barred_pairs(groups, patients)
     found = np.full((episodes, types, shots), -np.inf)
     for code in range(types):
         members = np.flatnonzero(codes == code)
@@ -86,6 +96,7 @@ def draw_episodes(
     return Episodes(found[kept], truth[kept])
 
 
-def barred_pairs(groups: Rows) -> NDArray[np.bool_]:
-    """Pairs that may not meet, (n, n): each with itself and with its group."""
-    return np.asarray((groups[:, None] == groups) & (groups[:, None] >= 0)) | np.eye(len(groups), dtype=bool)
+def barred_pairs(groups: Rows, patients: Rows | None = None) -> NDArray[np.bool_]:
+    """Pairs that may not meet, (n, n): each with itself, with its patient and with its group."""
+    own = np.arange(len(groups)) if patients is None else patients
+    return np.asarray(((groups[:, None] == groups) & (groups[:, None] >= 0)) | (own[:, None] == own))

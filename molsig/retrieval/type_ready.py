@@ -58,6 +58,8 @@ class Ready:
         Examples that have any of the modalities.
     vectors, examples
         Theirs, as they are and as `score` takes them, row by row.
+    spare
+        Examples that are compared only where the query's own is one of the type, (n,).
     uniform
         What choices of examples are drawn by, (draws, types).
     learned_types
@@ -70,6 +72,7 @@ class Ready:
     score: PairScore
     temperature: Temperature
     fits: Fits
+    spare: NDArray[np.bool_]
     uniform: Array
     learned_types: bool | None
     notes: tuple[str, ...]
@@ -96,27 +99,27 @@ def make_ready(store: Store, searcher: Searcher, support: SupportSet, how: Compa
         notes = (f"{len(has) - len(rows):,} of {len(has):,} support samples {none_of_it}",)
         support = support.take(rows)
     # Drawn among those who can be compared.
-    support = support.drawn(MOST_PER_TYPE if how.shots is None else how.shots, how.seed)
+    support, spare = support.drawn_with_spare(MOST_PER_TYPE if how.shots is None else how.shots, how.seed)
     vectors = read_examples(searcher, spaces, support, how.kinds, mean=how.scorer is not None)
     learned_types = None
     if how.fusion == "evidence":
         assert how.learned is not None
         assert how.learned.evidence is not None
         learned_types = set(support.types) <= set(how.learned.evidence.classes)
-    sizes = np.bincount(support.codes)
+    sizes = np.bincount(support.codes[~spare])
     shots = int(np.clip(np.median(sizes), 1, MOST_SHOTS))
     labelled = ask(how, hidden=learned_types is False, ways=len(sizes), shots=shots)
     score = how.score(vectors) if labelled is None else labelled.score
     examples = score.prepared(vectors)
 
-    few = support.drawn(PER_TYPE, how.seed)
+    few = support.take(np.flatnonzero(~spare)).drawn(PER_TYPE, how.seed)
     rows = np.flatnonzero(np.isin(vectors.patients, [one.name for one in few.examples]))
     own = score.scores(examples[rows], examples[rows])
     groups = group_codes(store, how.groups, few.patients.tolist())
     temperature = _own_temperature(own, few, groups, shots, how.seed) if labelled is None else labelled.temperature
     fits = _fits(own, few, groups, labelled, temperature)
     uniform = np.random.default_rng(how.seed).random((DRAWS, len(sizes)))
-    return Ready(support, vectors, examples, score, temperature, fits, uniform, learned_types, notes)
+    return Ready(support, vectors, examples, score, temperature, fits, spare, uniform, learned_types, notes)
 
 
 def _own_temperature(own: Array, few: SupportSet, groups: NDArray[np.int64], shots: int, seed: int) -> Temperature:
@@ -131,6 +134,7 @@ def _own_temperature(own: Array, few: SupportSet, groups: NDArray[np.int64], sho
             shots=max(1, min(shots, int(np.median(sizes)) - 1)),
             episodes=EPISODES,
             random=np.random.default_rng(seed),
+            patients=_numbered(few.patients),
         )
         if len(asked) >= FEWEST_EPISODES:
             return fit_temperature(asked, source="support", label=None, patients=len(few), ways=len(sizes))
@@ -146,9 +150,9 @@ def _fits(
     temperature: Temperature,
 ) -> Fits:
     """By the support set's own samples where each type has two, else by labelled patients, else by pairs."""
-    by_each_other = left_out_scores(own, few.codes, groups, temperature.one)
+    by_each_other = left_out_scores(own, few.codes, groups, temperature.one, _numbered(few.patients))
     if np.bincount(few.codes).min() > 1:
-        fits = fits_of(by_each_other, few.codes, "support")
+        fits = fits_of(by_each_other, few.codes, "support", few.patients)
         if len(fits.known) >= FEWEST_KNOWN:
             return fits
     if labelled is not None:
@@ -159,6 +163,10 @@ def _fits(
     if not len(alone.strangers):
         return Fits(nobody, nobody, "none")
     return Fits(nobody, alone.strangers, "pairs")
+
+
+def _numbered(patients: NDArray[np.str_]) -> NDArray[np.int64]:
+    return np.unique(patients, return_inverse=True)[1].astype(np.int64)
 
 
 def _empty_types(support: SupportSet, has: NDArray[np.bool_], how: Comparing) -> list[str]:

@@ -108,6 +108,16 @@ def test_a_panel_is_chosen_and_judged_on_who_was_held_out(
     }  # fmt: skip
 
 
+def test_one_feature_is_drawn_too(typed: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
+    page = tmp_path / "one.html"
+    words = ("markers", typed, "--label", "cancer_type", "--rna", cohort_files.rna, "--html", page)
+    for more in (("--select", 1, "--by", "discrimination"), ("--top", 1)):
+        done = molsig(*words, *more)
+        assert done.returncode == 0, done.stderr
+        assert "<svg " in page.read_text()
+        page.unlink()
+
+
 def test_what_differs_in_metastases_is_told(typed: Path, cohort_files: SimulatedCohort, tmp_path: Path) -> None:
     with gzip.open(cohort_files.rna, "rt") as file:
         head, *rows = csv.reader(file, delimiter="\t")

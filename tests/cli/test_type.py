@@ -84,6 +84,7 @@ def test_many_samples_are_one_table(built: Path, cohort_files: SimulatedCohort) 
     assert head.startswith(f"{n} samples: ")
     assert done.stdout.count("probabilities calibrated on cancer_type") == 1
     assert "fits better than" in lines[1]
+    assert done.stdout.count("none of these: fits its type as badly as 5% of") == 1
 
 
 def test_a_stored_patient_needs_no_torch(built: Path, stored: list[tuple[str, str]]) -> None:

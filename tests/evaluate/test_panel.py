@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from molsig.errors import InputError, UsageError
+from molsig.evaluate import panel_choice
 from molsig.evaluate.panel import Panel
 from molsig.evaluate.panel_choice import choose_panel
 from molsig.reference.measured import EncoderInputs
@@ -60,6 +61,20 @@ def test_types_are_held_out_where_there_are_enough(panel: Panel) -> None:
     assert whole.held_out == pytest.approx(whole.random, abs=1e-6)
     assert panel.enough is ten
     assert panel.notes[0] == "given"
+
+
+@pytest.mark.parametrize("by", ["forward", "discrimination"])
+def test_no_more_features_are_reported_than_were_chosen(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    all_of_them = choose_panel(invented(9), most=1000, by=by)
+    assert len(all_of_them.chosen) == FEATURES
+    assert [one.features for one in all_of_them.curve] == [10, 20, 30, FEATURES]
+    assert any("40 features were chosen instead of 1,000" in line for line in all_of_them.notes)
+    monkeypatch.setattr(panel_choice, "CANDIDATES", 15)
+    monkeypatch.setattr(panel_choice, "PRESELECTED", 15)
+    few = choose_panel(invented(9), most=30, by=by)
+    assert len(few.chosen) == 15
+    assert [one.features for one in few.curve] == [10, 15, FEATURES]
+    assert any("15 features were chosen instead of 30" in line for line in few.notes)
 
 
 def test_a_panel_is_the_same_again() -> None:

@@ -163,6 +163,21 @@ def test_a_type_with_no_example_but_the_query_is_gone(reference: Reference, one_
         reference.type_samples({"P001": "BIRC", "P002": "CEDR"}, "P001")
 
 
+def test_where_the_query_was_drawn_another_example_stands_in(reference: Reference) -> None:
+    """One example of each type is drawn: whoever was is typed by another one of theirs."""
+    names = [name for name in reference._store.patient_ids() if name != "P095"]
+    found = reference.type_samples("cancer_type", patients=names, shots=1)
+    assert all(len(one.types) == len(TYPES) for one in found)
+    own = [one for one in found if any("support sample itself" in line for line in one.notes)]
+    assert len(own) == len(TYPES)
+    for one in own:
+        assert not any("is not among the types" in line for line in one.notes)
+        assert one.query not in {kind.support for kind in one.types}
+        others = next(other for other in found if other not in own)
+        theirs, usual = ({kind.type: kind.support for kind in some.types} for some in (one, others))
+        assert sum(theirs[name] != usual[name] for name in TYPES) == 1
+
+
 def test_a_new_sample_of_a_stored_patient_is_not_compared_with_them(reference: Reference, tmp_path: Path) -> None:
     _, blocks, _ = vectors_of(0)
     file = tmp_path / "new.parquet"
@@ -396,3 +411,9 @@ def test_samples_may_stand_for_types(tmp_path: Path) -> None:
         assert found.types[0].support in samples
         assert found.types[0].patient in names
         assert {one.samples for one in found} == {3}
+    # The patient has other samples, none of this tissue: nobody stands in for it.
+    support.write_text(f"sample,type\n{samples[0]},primary\n{names[1]}-02A,recurrence\n")
+    with pytest.raises(InputError, match=f"no sample or patient '{names[1]}-02A' is stored"):
+        reference.type_samples(support, vectors={"rna": vectors[21]})
+    support.write_text(f"sample,type\n{samples[0]},primary\n{names[1]},anything\n")
+    assert len(reference.type_samples(support, vectors={"rna": vectors[21]})[0].types) == 2

@@ -48,10 +48,29 @@ def test_patients_with_both_are_counted() -> None:
     assert metastatic(X, FEATURES, samples, TYPES).twice == 1
 
 
+def test_many_samples_of_one_patient_are_one() -> None:
+    """Six vials of one metastasis differ from 25 primary tumours in whatever this patient is unlike others in."""
+    random = np.random.default_rng(1)
+    own = random.normal(3, 1, 200)
+    others = random.normal(3, 1, (25, 200))
+    x = np.concatenate([own + random.normal(0, 0.1, (6, 200)), others])
+    names = [SampleId(f"M-{i}", "M", "metastasis") for i in range(6)]
+    names += [SampleId(f"P{i}", f"P{i}", "tumour") for i in range(25)]
+    with pytest.raises(InputError, match="metastases of 3 patients"):
+        metastatic(x, [f"G{i}" for i in range(200)], names, ["A"] * 31)
+    more = [SampleId(f"N{i}", f"N{i}", "metastasis") for i in range(2)]
+    both = np.concatenate([x, random.normal(3, 1, (2, 200))])
+    found = metastatic(both, [f"G{i}" for i in range(200)], [*names, *more], ["A"] * 33)
+    assert found.whole.types == {"A": (3, 25)}
+    assert found.averaged == 5
+    assert (found.whole.q > 0.01).all()
+    np.testing.assert_allclose(found.values[0], x[:6].mean(axis=0))
+
+
 def test_too_few_are_told() -> None:
     with pytest.raises(InputError, match="none of the labelled samples is a metastasis"):
         metastatic(X[40:60], FEATURES, SAMPLES[40:60], TYPES[40:60])
-    with pytest.raises(InputError, match=r"no type has 3 metastases .* there are: C \(1\)"):
+    with pytest.raises(InputError, match=r"no type has metastases of 3 patients .* there are: C \(1\)"):
         metastatic(X[120:], FEATURES, SAMPLES[120:], TYPES[120:])
     few = metastatic(X[34:46], FEATURES, SAMPLES[34:46], TYPES[34:46])
     assert few.telling == ()

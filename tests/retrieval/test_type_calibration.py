@@ -127,6 +127,32 @@ def test_the_p_value_turns_away_the_share_it_says() -> None:
     assert fits.stranger_p(known.max() + 9) == pytest.approx(1 / 200)
 
 
+def test_samples_of_one_patient_do_not_calibrate_each_other() -> None:
+    scores, codes, _ = clusters(types=3, each=6)
+    patients, no_groups = np.arange(len(codes)) // 2, np.full(len(codes), -1)
+    found = left_out_scores(scores, codes, no_groups, 0.1, patients)
+    alone = left_out_scores(scores, codes, no_groups, 0.1)
+    for row in range(len(codes)):
+        others = [n for n in np.flatnonzero(codes == codes[row]) if patients[n] != patients[row]]
+        expected = 0.1 * np.log(np.mean(np.exp(scores[row, others] / 0.1)))
+        assert found[row, codes[row]] == pytest.approx(expected)
+    assert not np.array_equal(found, alone)
+    drawn = draw_episodes(
+        np.where(patients[:, None] == patients, 99.0, scores), codes, np.full(len(codes), -1), ways=3, shots=2,
+        episodes=500, random=np.random.default_rng(0), patients=patients,
+    )  # fmt: skip
+    assert drawn.scores.max() < 99
+
+
+def test_who_asks_is_not_compared_with_their_own_score() -> None:
+    scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.7]])
+    fits = fits_of(scores, np.array([0, 0, 1]), "support", np.array(["A", "B", "C"]))
+    assert fits.p_value(0.7) == pytest.approx(2 / 4)
+    assert fits.without(["C"]).p_value(0.7) == pytest.approx(1 / 3)
+    assert fits.without(["C"]).strangers.tolist() == [0.1, 0.2]
+    assert fits.without([]) is fits
+
+
 def test_strangers_are_asked_without_their_own_type() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [-np.inf, 0.3]])
     fits = fits_of(scores, np.array([0, 1, 0]), "support")
