@@ -15,6 +15,7 @@ from molsig.index.connection import (
     ROW_GROUP,
     alone,
     connect_to,
+    damage_told,
     first,
     literal,
     spill_of,
@@ -29,7 +30,7 @@ from molsig.index.schema import DATABASE
 from molsig.types import SUM_SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 
@@ -54,8 +55,10 @@ class ForgetResult:
     compacted: bool
 
 
-def delete(database: Path, patients: Sequence[str], *, compact: bool) -> ForgetResult:
-    """Delete patients and everything that is theirs from the truth.
+def delete(
+    database: Path, patients: Sequence[str], *, compact: bool, first_of_all: Callable[[], None] | None = None
+) -> ForgetResult:
+    """Delete patients and everything that is theirs from the truth; `first_of_all` is called when all are known.
 
     The list of finished ingests goes with them: a file may be called after its patient, and the same files have to be
     able to bring the patients back.
@@ -74,6 +77,8 @@ def delete(database: Path, patients: Sequence[str], *, compact: bool) -> ForgetR
         if unknown:
             names = ", ".join(repr(name) for (name,) in unknown)
             raise NotFoundError(f"{database.parent}: not stored, nothing was forgotten: {names}")
+        if first_of_all is not None:
+            first_of_all()
         spaces = connection.execute(
             "SELECT DISTINCT space FROM embeddings WHERE patient IN (SELECT patient FROM asked) ORDER BY 1"
         ).fetchall()
@@ -106,6 +111,19 @@ def compact(database: Path) -> None:
     with alone(database):
         if log_of(database).exists():
             raise DamagedError(f"{database}: its log was not written into it; run molsig verify")
+        try:
+            _copy(database, fresh)
+        except OSError:
+            remove_leftovers(database)
+            raise
+        reached("compact.rename")
+        fresh.rename(database)
+        sync_directory(database.parent)
+    reached("compact.after")
+
+
+def _copy(database: Path, fresh: Path) -> None:
+    with damage_told(fresh, kept="the database was not rewritten, and is as it was"):
         connection = duckdb.connect(
             config={"force_compression": "uncompressed", "temp_directory": str(spill_of(fresh))}
         )
@@ -118,10 +136,6 @@ def compact(database: Path) -> None:
         finally:
             connection.close()
         connect_to(fresh).close()
-        reached("compact.rename")
-        fresh.rename(database)
-        sync_directory(database.parent)
-    reached("compact.after")
 
 
 def remove_leftovers(database: Path) -> None:

@@ -268,6 +268,11 @@ class Searcher:
         except (DamagedError, MissingExtraError) as error:
             self._give_up(held, error)
 
+    def let_go(self) -> None:
+        """Read every space anew when it is next asked for."""
+        with self._lock:
+            self._spaces.clear()
+
     def held(self, space: str) -> SpaceView | None:
         """Return the space as it is now if that needs no reading, else None."""
         with self._lock:

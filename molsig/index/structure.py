@@ -44,8 +44,8 @@ class CellsWith:
         One for each cell, lowest first, uint8.
     uneven
         How unlike the cells are in the share of their rows that are meant: its standard deviation over rows, beyond
-        what chance gives, as a multiple of the mean. About 0 for rows drawn by chance, 1.7 for all rows of a quarter
-        of the cells.
+        what chance gives, as a multiple of the mean share that is meant or is not, whichever is less. About 0 for rows
+        drawn by chance, 1.7 for all rows of a quarter of the cells, and for all but those.
     """
 
     bits: NDArray[np.uint8]
@@ -59,7 +59,8 @@ class CellsWith:
         some = sizes > 0
         shares = held[some] / sizes[some]
         beyond = float(((shares - mean) ** 2 * sizes[some]).sum() - mean * (1 - mean) * some.sum()) / rows
-        uneven = math.sqrt(max(0.0, beyond)) / mean if mean else 0.0
+        rarer = min(mean, 1 - mean)
+        uneven = math.sqrt(max(0.0, beyond)) / rarer if rarer > 0 else 0.0
         return cls(np.packbits(held > 0, bitorder="little"), uneven)
 
 

@@ -86,6 +86,8 @@ def _checked(name: str, look: Callable[[], str]) -> Check:
     """Return the check that `look` makes: its words if it holds, those of the error if not."""
     try:
         return Check(name, True, look())
+    except FileNotFoundError as error:
+        return Check(name, False, f"{error.filename} is missing; if an index was being built, verify once more")
     except (DamagedError, duckdb.Error) as error:
         return Check(name, False, str(error).split("\n\n")[0])
 

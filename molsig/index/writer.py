@@ -13,10 +13,11 @@ from molsig.index.commit import commit
 from molsig.index.connection import first, transaction, write_log, writing
 from molsig.index.counters import count_commit, counters, set_counters
 from molsig.index.faults import reached
+from molsig.index.manifest import generation_info
 from molsig.types import SUM_SPACE, check_modality, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -188,7 +189,12 @@ class Writer:
             set_counters(connection, snapshot, next_id)
 
     def forget(
-        self, patients: Sequence[str], *, compact: bool = False, progress: Progress | None = None
+        self,
+        patients: Sequence[str],
+        *,
+        compact: bool = False,
+        first_of_all: Callable[[], None] | None = None,
+        progress: Progress | None = None,
     ) -> ForgetResult:
         """Delete patients with everything that is theirs, and build the indexes that held them anew.
 
@@ -197,20 +203,43 @@ class Writer:
         compact
             Rewrite the database file as well, so that none of its freed blocks holds anything of them. Without it the
             blocks are free and not yet overwritten.
+        first_of_all
+            Called when it is known that all are stored: to remove what else was made of them.
 
         Raises
         ------
         NotFoundError
             Some are not stored; the message names all of those and nothing is deleted.
+        OSError
+            They were deleted, and there is no room for what comes after.
         """
-        result = forget.delete(self.store.database, patients, compact=compact)
-        generations.clean(self.store)
-        if compact:
-            forget.compact(self.store.database)
-        remaining = {info.space for info in self.store.spaces()}
-        affected = [space for space in (*result.spaces, SUM_SPACE) if space in remaining]
-        building.build_indexes(self.store, affected, progress=progress or self._progress)
+        known = [info.space for info in self.store.spaces()]
+        before = {space: generation_info(self.store.index_dir, space) for space in known}
+        result = forget.delete(self.store.database, patients, compact=compact, first_of_all=first_of_all)
+        try:
+            generations.clean(self.store)
+            try:
+                if compact:
+                    forget.compact(self.store.database)
+            finally:
+                self._build_again([*result.spaces, SUM_SPACE], before, progress or self._progress)
+        except OSError as error:
+            raise OSError(
+                f"{self.store.path}: {result.patients:,} patients were forgotten; what comes after is not all done, and "
+                f"`molsig index` does it when there is room ({error})"
+            ) from error
         return result
+
+    def _build_again(
+        self, spaces: Sequence[str], before: Mapping[str, GenerationInfo | None], progress: Progress
+    ) -> None:
+        """Build the indexes of spaces, where they still are, in the way that was chosen for them."""
+        remaining = {info.space for info in self.store.spaces()}
+        for space in spaces:
+            if space in remaining:
+                info = before.get(space)
+                method = None if info is None else info.chosen
+                building.build_indexes(self.store, [space], method=method, progress=progress)
 
     def build_indexes(
         self,

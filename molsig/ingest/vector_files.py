@@ -97,6 +97,8 @@ def _from_lists(path: str | Path, column: pa.Array, before: int, name: str, limi
             row=before + int(odd[0]) + 1,
             column=name,
         )
+    if len(lengths) and not lengths[0]:
+        raise InputError("a vector without numbers", file=path, row=before + 1, column=name)
     values = column.flatten()
     if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
         raise InputError(f"the column holds {column.type}, and lists of numbers are needed", file=path, column=name)

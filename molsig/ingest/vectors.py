@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from molsig.types import Progress
 
 
+SHORTEST = 1e-15
+"""A vector has a number of at least this magnitude: of shorter ones the square is lost in float32."""
+
+
 def read_vectors(
     path: str | Path,
     *,
@@ -123,11 +127,14 @@ def _check_vectors(path: str | Path, ready: Ready) -> None:
     for start, block in blocks(ready.vectors):
         # A row with NaN has NaN for both.
         low, high = block.min(axis=1), block.max(axis=1)
-        finite, zero = np.isfinite(low) & np.isfinite(high), (low == 0) & (high == 0)
+        finite, zero = np.isfinite(low) & np.isfinite(high), np.maximum(-low, high) < SHORTEST
         if finite.all() and not zero.any():
             continue
         i = int(np.argmax(~finite | zero))
-        problem = "a vector of zeros, which has no direction" if finite[i] else "a vector that is not finite"
+        short = "a vector of zeros, which has no direction"
+        if low[i] or high[i]:
+            short = f"a vector whose numbers are all below {SHORTEST:g}, too short to compare"
+        problem = short if finite[i] else "a vector that is not finite"
         raise InputError(
             problem,
             file=path,

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from molsig.types import Progress
 
 
+STALE_TRIES = 5
+"""So often a question is asked again whose rows were deleted or replaced while it was answered."""
+
+
 class Reference:
     """A directory of patients that can be searched.
 
@@ -529,6 +533,17 @@ class Reference:
         return held
 
     def _find(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
+        from molsig.index.vectors import StaleViewError
+
+        for _ in range(STALE_TRIES):
+            try:
+                return self._found(queries, votes=votes, fusion=fusion, **how)
+            except StaleViewError:
+                # Rows went while they were read: the truth has moved on, and is looked at again.
+                self._searcher.let_go()
+        return self._found(queries, votes=votes, fusion=fusion, **how)
+
+    def _found(self, queries: Sequence[Query], *, votes: Sequence[str], fusion: str, **how: Any) -> list[Answer]:
         from molsig.index.stamp import one_look
         from molsig.reference.learning import learned_for
         from molsig.reference.querying import said_of_taught
@@ -1246,8 +1261,7 @@ class Reference:
         from molsig.reference.map_shelf import drop_maps
 
         with self._store.writer("forget", progress=progress) as writer:
-            result = writer.forget(_names(patients) or (), compact=compact)
-            drop_maps(self._store)
+            result = writer.forget(_names(patients) or (), compact=compact, first_of_all=lambda: drop_maps(self._store))
         return {"patients": result.patients, "vectors": result.embeddings, "compacted": result.compacted}
 
     def build_indexes(

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 CANDIDATES = 200
-"""Patients that each modality proposes for a query."""
+"""Patients that each modality proposes for a query; as many as are asked for, if that is more."""
 
 _LEAST = 1e-9
 """Added to probabilities before their logarithm is taken."""
@@ -126,7 +126,9 @@ def fused_search(
         if not len(rows):
             continue
         targets = asked.vectors[modality][rows]
-        search = partial(searcher.search, space, targets, CANDIDATES + spare, kinds=kinds, method=method, rough=True)
+        search = partial(
+            searcher.search, space, targets, max(CANDIDATES, k) + spare, kinds=kinds, method=method, rough=True
+        )
         free = search()
         bound = free if allowed is None else search(patients=allowed)
         ends, limits = free.ranked.ends(), bound.ranked.ends()

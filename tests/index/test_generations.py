@@ -16,7 +16,7 @@ import pytest
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.evaluate.clustered import Mixture
 from molsig.index import building, generations, structure
-from molsig.index.manifest import MANIFEST, folder_of, read_manifest
+from molsig.index.manifest import MANIFEST, folder_of, generation_info, read_manifest
 from molsig.index.opened import OpenGeneration
 from molsig.index.search import Searcher
 from molsig.index.store import Store
@@ -296,6 +296,47 @@ def test_forget_leaves_nothing_behind(built: Store, encoded) -> None:
     assert all(check.ok for check in verify(built))
     with built.writer("test") as writer:
         assert writer.commit([encoded(["P0007"])]).added == {"rna": 1}
+
+
+def test_forgetting_keeps_the_structure_that_was_chosen(built: Store) -> None:
+    with built.writer("test") as writer:
+        writer.build_indexes(["rna-test"], method="hnsw")
+        writer.forget(["P0003"])
+    info = generation_info(built.index_dir, "rna-test")
+    assert info is not None
+    assert (info.method, info.chosen) == ("hnsw", "hnsw")
+
+
+_FORGET = """
+import sys
+from molsig.index.store import Store
+with Store.open(sys.argv[1]).writer("test") as writer:
+    writer.forget(["P0007"], compact=True, first_of_all=lambda: print("first of all"))
+"""
+
+
+def test_a_disk_that_fills_while_patients_are_forgotten(built: Store) -> None:
+    """They are gone all the same, it is said what is left to do, and the next writer does it."""
+    room = built.database.stat().st_size // 2
+    done = subprocess.run(
+        [sys.executable, "-c", _FORGET, str(built.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
+    )
+    assert done.returncode == 1
+    assert done.stdout == "first of all\n"
+    assert "OSError" in done.stderr.splitlines()[-1]
+    assert "1 patients were forgotten" in done.stderr
+    assert "molsig index" in done.stderr
+    assert "P0007" not in built.patient_ids()
+    assert not list(built.path.glob("*.new*"))
+    with built.writer("test") as writer:
+        writer.build_indexes()
+    assert all(check.ok for check in verify(built))
+    for path in built.path.rglob("*"):
+        assert not path.is_file() or b"P0007" not in path.read_bytes(), path
 
 
 def test_everyone_can_be_forgotten(built: Store) -> None:

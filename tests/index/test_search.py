@@ -174,6 +174,33 @@ def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pyt
             assert recall(store, found, queries, patients=some) >= 0.99
 
 
+@pytest.mark.parametrize("dropped", [1, 2, 5])
+def test_a_condition_that_drops_the_query_s_own_cluster_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: int
+) -> None:
+    """Of 200 clusters: what is left lies evenly over the cells, but for those next to the query."""
+    rows, mixture = 12_000, Mixture(centres=200)
+    held, cluster, _ = mixture.draw(rows, 0, 7)
+    store = Store.create(tmp_path / "r.molsig")
+    samples = tuple(SampleId(f"S{n}", f"P{n:05d}") for n in range(rows))
+    with store.writer("test") as writer:
+        writer.commit([Encoded("rna", "rna-t", samples, ("",) * rows, held, tuple(map(str, range(rows))))])
+        writer.build_indexes(method="ivf-rabitq")
+    monkeypatch.setattr(search, "EXACT_ROWS", 100)
+    searcher = Searcher(store)
+    kept = cluster >= dropped
+    queries = held[~kept][:30]
+    some = {f"P{n:05d}" for n in np.flatnonzero(kept)}
+    found = searcher.search("rna-t", queries, 10, patients=some, method="index")
+    assert found.method == "ivf-rabitq"
+    assert recall(store, found, queries, patients=some) >= 0.99
+    structure = searcher.view("rna-t").generation.structure()
+    assert structure.cells_with(kept).uneven > 1
+    for share in (0.1, 0.5, 0.9):
+        by_chance = np.random.default_rng(1).random(rows) < share
+        assert structure.cells_with(by_chance).uneven < 0.3
+
+
 def test_a_filter_far_from_the_query_is_searched_exactly(large, monkeypatch: pytest.MonkeyPatch) -> None:
     """The neighbours of a query are all filtered out: an index walk finds none of the kept rows."""
     store, queries = large

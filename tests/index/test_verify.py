@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from molsig.errors import DamagedError
 from molsig.index.connection import writing
 from molsig.index.store import Store
-from molsig.index.verify import verify
+from molsig.index.verify import _checked, verify
 
 
 @pytest.fixture
@@ -118,3 +118,12 @@ def test_a_database_cut_short_is_told(whole: Store) -> None:
 def test_a_database_that_is_missing_is_told(whole: Store, tmp_path: Path) -> None:
     whole.database.rename(tmp_path / "away")
     assert failed(whole) == {"database"}
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_a_failed_check() -> None:
+    def look() -> str:
+        raise FileNotFoundError(2, "No such file", "index/000015.faiss")
+
+    found = _checked("index", look)
+    assert not found.ok
+    assert "000015.faiss is missing" in found.detail

@@ -238,7 +238,9 @@ def test_sample_table(write: Callable[..., Path]) -> None:
     assert (found.samples[0].patient, found.samples[0].kind) == ("P9", "normal")
 
 
-@pytest.mark.parametrize(("value", "problem"), [(np.nan, "not finite"), (np.inf, "not finite"), (0.0, "zeros")])
+@pytest.mark.parametrize(
+    ("value", "problem"), [(np.nan, "not finite"), (np.inf, "not finite"), (0.0, "zeros"), (1e-25, "too short")]
+)
 def test_vectors_without_a_direction(write: Callable[..., Path], value: float, problem: str) -> None:
     vectors = some(3, 768)
     vectors[1] = value
@@ -279,6 +281,7 @@ def test_arrays_whose_header_lies(write: Callable[..., Path]) -> None:
         ({"v": [[1.0]] * 3}, "no column names the sample"),
         ({"sample": IDS, "v": [[1.0, 2.0], [1.0], [1.0, 2.0]]}, "a vector of 1 numbers, others have 2"),
         ({"sample": IDS, "v": [[1.0], None, [1.0]]}, "no vector"),
+        ({"sample": IDS, "v": pa.array([[]] * 3, pa.list_(pa.float32()))}, "a vector without numbers"),
         ({"sample": IDS, "v": [["x"], ["y"], ["z"]]}, "lists of numbers are needed"),
         ({"sample": IDS, "v": [[1.0]] * 3, "w": [[1.0]] * 3}, "2 columns hold lists"),
         ({"sample": ["A", "A", "B"], "v": [[1.0]] * 3}, "'A' is there twice, first in row 1"),

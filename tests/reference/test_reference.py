@@ -12,6 +12,8 @@ from pyarrow import parquet
 import molsig
 from molsig.encoders.choice import ModelChoice
 from molsig.errors import MolsigError, UsageError
+from molsig.index.vectors import StaleViewError
+from molsig.retrieval.find import find
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -240,3 +242,35 @@ def test_export_gives_back_what_was_stored(
 
 def test_a_new_reference_is_closed_to_other_users(reference: molsig.Reference) -> None:
     assert reference.path.stat().st_mode & 0o077 == 0
+
+
+def test_as_many_as_are_asked_for_are_ranked(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evidence looks at some candidates of each modality, and at no fewer than are wanted."""
+    monkeypatch.setattr("molsig.retrieval.fused.CANDIDATES", 5)
+    reference = molsig.Reference.open(own)
+    reference.learn("cancer_type")
+    patient = reference._store.patient_ids()[0]
+    modality = next(iter(reference.query(patient, k=1).modalities))
+    answer = reference.query(patient, k=40, modality=modality, fusion="evidence")
+    assert answer.plan.fusion == "evidence"
+    assert len(answer.hits) == 40
+
+
+def test_a_question_whose_rows_go_meanwhile_is_asked_again(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = molsig.Reference.open(built)
+    patient = reference._store.patient_ids()[0]
+    expected = reference.query(patient, k=3).hits
+    left = [2]
+
+    def gone(*given: object, **how: object) -> object:
+        if left[0]:
+            left[0] -= 1
+            raise StaleViewError("rows were deleted while they were searched")
+        return find(*given, **how)
+
+    monkeypatch.setattr("molsig.retrieval.find.find", gone)
+    assert reference.query(patient, k=3).hits == expected
+    assert left == [0]
+    left[0] = 99
+    with pytest.raises(StaleViewError):
+        reference.query(patient, k=3)
