@@ -225,8 +225,8 @@ class Writer:
                 self._build_again([*result.spaces, SUM_SPACE], before, progress or self._progress)
         except OSError as error:
             raise OSError(
-                f"{self.store.path}: {result.patients:,} patients were forgotten; what comes after is not all done, and "
-                f"`molsig index` does it when there is room ({error})"
+                f"{self.store.path}: {result.patients:,} patients were forgotten; what comes after is not all done, "
+                f"and `molsig index` does it when there is room ({error})"
             ) from error
         return result
 
