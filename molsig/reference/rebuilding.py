@@ -197,8 +197,8 @@ def _clear(path: Path) -> None:
             try:
                 with writer_lock(one, _COMMAND):
                     shutil.rmtree(one)
-            except LockedError:
-                continue  # It is being made at this moment.
+            except (LockedError, UsageError):
+                continue  # It is being made at this moment, or somebody else's.
 
 
 def _write(store: Store, path: Path, few: FeatureMatrix, encoder: Encoder, progress: Progress) -> None:
