@@ -84,7 +84,8 @@ def _with_taught(query: Query, one: Typing, taught: Sequence[Taught]) -> Typing:
     known = {each.modality: types for each in compared if (types := each.known(one.probabilities))}
     notes = [
         f"the {modality} encoder has learned {len(types)} of these {len(one)} types from stored patients: it tells "
-        "them better than types it has not seen" + ("" if len(types) == len(one) else f" ({_named(one, types)})")
+        "them better than types it has not seen, and new samples may seem to fit none of them"
+        + ("" if len(types) == len(one) else f" ({_named(one, types)})")
         for modality, types in known.items()
     ]
     if query.stored and compared:
