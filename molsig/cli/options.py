@@ -155,12 +155,16 @@ def cohort_of(
         tiles,
         vectors,
         vector_ids,
+        vector_encoder,
         reduce,
         genes,
         samples,
+        tile_mpp,
+        tile_source_mpp,
+        tile_background,
     )
     if cohort is not None:
-        if any(flags):
+        if any(flags) or any(one != "auto" for one in (rna_scale, rna_orientation, report_ocr)):
             raise UsageError("--cohort stands instead of the file flags: give one or the other")
         return read_cohort(cohort)
     files = _pairs("--vectors", vectors)

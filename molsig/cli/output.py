@@ -197,10 +197,12 @@ def save_as(
 
 def _most_telling(attributes: Sequence[str], answer: Answer) -> list[str]:
     """The voted columns first, then the first that are filled in for most hits."""
+    from molsig.retrieval.answer import own_name
+
     filled = [
         name
         for name in attributes
-        if name not in answer.calls
-        and 2 * sum(h.attributes.get(name) is not None for h in answer.hits) > len(answer.hits)
+        if name.removeprefix("patient.") not in answer.calls
+        and 2 * sum(h.attributes.get(name.removeprefix("patient.")) is not None for h in answer.hits) > len(answer.hits)
     ]
-    return (list(answer.calls) + filled)[:SHOWN_COLUMNS]
+    return ([own_name(column) for column in answer.calls] + filled)[:SHOWN_COLUMNS]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from molsig.cli.output import check_target, note, print_answer, print_json, save
 from molsig.cli.quick import keep_pandas_out
+from molsig.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,6 +59,8 @@ def ask(
 
 def show(answers: Sequence[Answer], *, columns: str | None, json: bool, output: Path | None) -> bool:
     """Print answers, or write them to `output`; return whether there is a hit in any."""
+    if columns is not None and (json or output is not None):
+        raise UsageError("--columns chooses columns of the printed table; --json and --output have them all")
     if output is not None:
         save(answers, output)
         note(f"Wrote {len(answers):,} answers to {output}.")

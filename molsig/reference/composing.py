@@ -100,7 +100,7 @@ def compose(
     recogniser, card, fitted, notes = _recogniser(store, refit, seed, per_count, progress)
     found = recogniser.recognise(sums)
     if patients:
-        notes += ("stored patients are among those the recogniser learnt from",)
+        notes += ("stored patients may be among those the recogniser learnt from",)
     answers = tuple(Composed(*one) for one in zip(names, found, stored, strict=True))
     return ComposeReport(answers, card, fitted, notes)
 

@@ -66,6 +66,8 @@ def _predicted(stored: pa.Table) -> Iterator[pa.Table]:
 
 def _write(table: pa.Table, vectors: Any, output: Path) -> None:
     ending = output.suffix.lower()
+    ours = {".parquet": {"vector"}, ".csv": {f"v{column}" for column in range(DIM)}}.get(ending, set())
+    table = table.rename_columns([f"patient.{name}" if name in ours else name for name in table.column_names])
     if ending == ".parquet":
         from pyarrow import parquet
 

@@ -234,8 +234,8 @@ def _burden(
     change = writer.put_patients(counted, replace=options.replace)
     if change.conflicts:
         return (
-            f"{change.conflicts:,} patients are stored with another mutational burden, which was kept. "
-            "Give --replace to take the new one"
+            f"{change.conflicts:,} patients are stored with another mutational burden, which was kept: it is counted "
+            "over the samples of one file. Give --replace to take the new one if this file has all their samples"
         )
     return None
 

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from molsig.types import Call, Hit, Plan
 
 
+OURS = frozenset(("query", "rank", "patient", "sample", "score", "probability", "brought_by"))
+"""Columns of an answer, beside ``cos_...`` and ``nats_...``."""
+
+
+def own_name(column: str) -> str:
+    """How a patient column is called in a table of hits."""
+    return f"patient.{column}" if column in OURS or column.startswith(("cos_", "nats_")) else column
+
+
 @dataclass(frozen=True)
 class Answer:
     """Neighbours of one query, what they say of the voted columns, and how they were found.
@@ -51,7 +60,8 @@ class Answer:
         """One flat dict per hit.
 
         Rank, patient, sample, score, probability, ``brought_by``, ``cos_<modality>`` and ``nats_<modality>``, then the
-        patient's columns. Probability and nats are None unless the fusion is ``evidence``.
+        patient's columns; one that is named as a column of ours becomes ``patient.NAME``. Probability and nats are None
+        unless the fusion is ``evidence``.
         """
         modalities = sorted({m for hit in self.hits for m in hit.modalities})
         told = sorted({m for hit in self.hits for m in hit.nats})
@@ -68,7 +78,7 @@ class Answer:
             }
             | {f"cos_{m}": hit.modalities.get(m) for m in modalities}
             | {f"nats_{m}": hit.nats.get(m) for m in told}
-            | {c: hit.attributes.get(c) for c in columns}
+            | {own_name(c): hit.attributes.get(c) for c in columns}
             for hit in self.hits
         ]
 

@@ -126,7 +126,7 @@ def find(
     attributes = store.records(patients)
     spaces = sorted({space for query in queries for space in query.spaces.values()})
     neighbours = Neighbours(store, searcher, spaces, patients)
-    asked = _Asked(columns, numeric, learned, error, attributes, numbers, neighbours)
+    asked = _Asked(columns, numeric, learned, error, attributes, numbers, neighbours, allowed is not None)
     return [_answer(query, found[position], asked) for position, query in enumerate(queries)]
 
 
@@ -141,6 +141,7 @@ class _Asked:
     attributes: Mapping[str, Mapping[str, object]]
     numbers: Mapping[str, Mapping[str, object]]
     neighbours: Neighbours
+    filtered: bool
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ def _answer(query: Query, found: _Found, asked: _Asked) -> Answer:
     said = list(query.notes)
     if found.fused is not None and found.fused.posterior is not None and query.stored:
         said.append(
-            f"{query.name} is one of the patients that the evidence was learned from: probabilities are too good for it"
+            f"{query.name} may be one of the patients that the evidence was learned from: probabilities are too good "
+            "for it then"
         )
     if query.normal and found.kinds == ("normal",):
         said.append("normal tissue, compared with normal samples; --kind any compares with all")
@@ -202,20 +204,23 @@ def _answer(query: Query, found: _Found, asked: _Asked) -> Answer:
         query=query.name,
         modalities=tuple(query.vectors),
         hits=hits,
-        calls={column: _call(column, hits, found.fused, asked) for column in asked.columns},
+        calls={column: _call(column, hits, found.fused, found.kinds, asked) for column in asked.columns},
         plan=found.plan(),
         notes=(*said, *told),
     )
 
 
-def _call(column: str, hits: Sequence[Hit], fused: Fused | None, asked: _Asked) -> Call:
+def _call(column: str, hits: Sequence[Hit], fused: Fused | None, kinds: tuple[str, ...] | None, asked: _Asked) -> Call:
     """What is said of a column: by learned evidence, by the mean of numbers, or by the hits' vote."""
     learned = asked.learned if fused is not None else None
     by_evidence = learned is not None and learned.evidence is not None and column == learned.label
     if column in asked.numeric and not by_evidence:
         alike = [hit.patient for hit in hits] if fused is None else fused.alike()
         values = [one for patient in alike if isinstance(one := asked.numbers[patient].get(column), int | float)]
-        return number_call(column, values, None if learned is None else learned.numbers.get(column), asked.error)
+        # Errors were learned of the nearest of all patients: a filter may leave those whose numbers are all alike.
+        unlike = asked.filtered or kinds not in (None, TUMOUR_KINDS)
+        known = None if learned is None or unlike else learned.numbers.get(column)
+        return number_call(column, values, known, asked.error)
     call = vote(column, hits, {hit.patient: hit.attributes.get(column) for hit in hits})
     if by_evidence and fused is not None and fused.posterior is not None:
         assert learned is not None

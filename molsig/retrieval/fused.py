@@ -19,6 +19,7 @@ from molsig.retrieval.fusion import WITHIN
 from molsig.retrieval.judging import Near, judge
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import PatientVectors
+from molsig.retrieval.route import TUMOUR_KINDS
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -126,11 +127,11 @@ def fused_search(
         if not len(rows):
             continue
         targets = asked.vectors[modality][rows]
-        search = partial(
-            searcher.search, space, targets, max(CANDIDATES, k) + spare, kinds=kinds, method=method, rough=True
-        )
-        free = search()
-        bound = free if allowed is None else search(patients=allowed)
+        search = partial(searcher.search, space, targets, max(CANDIDATES, k) + spare, method=method, rough=True)
+        # Evidence was learned from all kinds together, as normal tissue was from its own.
+        usual = kinds if "normal" in kinds else TUMOUR_KINDS
+        free = search(kinds=usual)
+        bound = free if allowed is None and kinds == usual else search(patients=allowed, kinds=kinds)
         ends, limits = free.ranked.ends(), bound.ranked.ends()
         for place, row in enumerate(rows.tolist()):
             near[modality][row] = Near(free.ranked, ends[place], ends[place + 1], queries[row].exclude)

@@ -271,7 +271,8 @@ def _without(query: Query, ready: Ready) -> tuple[NDArray[np.int64], tuple[str, 
         notes.append("normal tissue, compared with the support samples as they are")
     if query.stored and ready.score.fusion == "evidence":
         notes.append(
-            f"{query.name} is one of the patients that the evidence was learned from: probabilities are too good for it"
+            f"{query.name} may be one of the patients that the evidence was learned from: probabilities are too good "
+            "for it then"
         )
     return rows, tuple(notes)
 

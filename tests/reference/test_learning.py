@@ -217,6 +217,19 @@ def test_numbers_are_voted_on_as_numbers(learned: Path, own: Path, cohort_files:
     assert 0 < plain.voters <= 10
 
 
+def test_with_a_filter_numbers_have_no_interval_and_kinds_do_not_make_strangers(learned: Path) -> None:
+    reference = Reference.open(learned)
+    patient = reference._store.patient_ids()[3]
+    assert reference.query(patient, vote="age", fusion="evidence").calls["age"].interval is not None
+    kept = reference.query(patient, vote="age", where="age > 60", fusion="evidence").calls["age"]
+    assert (kept.interval, kept.error) == (None, None)
+    assert kept.label > 60
+    free, other = (
+        reference.query(patient, vote="cancer_type", kind=kind, fusion="evidence") for kind in ("auto", "tumour")
+    )
+    assert other.calls["cancer_type"].strangeness == free.calls["cancer_type"].strangeness
+
+
 def test_an_ingest_learns_by_itself_where_it_is_due(tmp_path: Path) -> None:
     files = simulate_cohort(tmp_path, patients=260, new_patients=4, genes=120, mirnas=120, seed=3)
     place = tmp_path / "a.molsig"

@@ -274,3 +274,26 @@ def test_a_question_whose_rows_go_meanwhile_is_asked_again(built: Path, monkeypa
     left[0] = 99
     with pytest.raises(StaleViewError):
         reference.query(patient, k=3)
+
+
+def test_patient_columns_named_like_ours_stand_beside_them(cohort: dict[str, Path], tmp_path: Path) -> None:
+    lines = ["patient\tscore\trank\tcos_tile\tvector\tv0\ttype"]
+    lines += [f"P{i:02d}\t{100 + i}\t{200 + i}\t{300 + i}\tx\ty\t{TYPES[i % 3]}" for i in range(60)]
+    table = tmp_path / "named.tsv"
+    table.write_text("\n".join(lines) + "\n")
+    made = molsig.Reference.create(tmp_path / "named.molsig")
+    made.ingest(vectors={"tile": cohort["tile"]}, patients=table)
+    answer = made.query("P00", k=3)
+    for row, hit in zip(answer.rows(), answer.hits, strict=True):
+        assert (row["rank"], row["score"], row["cos_tile"]) == (hit.rank, hit.score, hit.modalities["tile"])
+        number = int(hit.patient[1:])
+        assert (row["patient.score"], row["patient.rank"], row["patient.cos_tile"]) == (
+            100 + number,
+            200 + number,
+            300 + number,
+        )
+    made.export(tmp_path / "out.parquet")
+    assert {"vector", "patient.vector"} <= set(parquet.read_table(tmp_path / "out.parquet").column_names)
+    made.export(tmp_path / "out.csv")
+    head = (tmp_path / "out.csv").read_text().split("\n", 1)[0].replace('"', "").split(",")
+    assert len(head) == len(set(head))
