@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+from tests.room import run_with_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,13 +207,7 @@ def test_a_full_disk_is_said_and_the_same_command_finishes(tmp_path: Path) -> No
     ids = tmp_path / "ids.tsv"
     ids.write_text("sample\n" + "\n".join(f"P{i}" for i in range(600)) + "\n")
     words = ["ingest", tmp_path / "full.molsig", "--vectors", f"tile={vectors}", "--vector-ids", f"tile={ids}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "molsig", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000)),
-    )
+    done = run_with_room([sys.executable, "-m", "molsig", *map(str, words)], 1_500_000)
     assert done.returncode == 4, done.stderr
     assert "disk is full" in done.stderr
     assert "Traceback" not in done.stderr

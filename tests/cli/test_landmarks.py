@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from molsig.ingest.expression import read_expression
 from molsig.ingest.gmt import read_gene_list
 from molsig.reference import Reference
 from molsig.simulate import SimulatedCohort
+from tests.room import run_with_room
 
 
 def molsig(*words: object) -> subprocess.CompletedProcess[str]:
@@ -136,13 +136,7 @@ def test_a_rebuild_that_is_killed_or_has_no_room_leaves_no_reference(
         running.wait()
     assert not fresh.exists()
     assert begun[0].exists(), "a killed process clears nothing"
-    full = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)),
-    )
+    full = run_with_room(command, 500_000)
     assert full.returncode == 4, full.stderr
     assert "disk is full" in full.stderr
     assert not list(tmp_path.iterdir()), "neither a reference nor what the killed one left"

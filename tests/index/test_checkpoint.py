@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from molsig.index.connection import reading
 from molsig.index.store import Store
 from molsig.index.verify import verify
 from molsig.types import Encoded, SampleId
+from tests.room import run_with_room
 
 HEADERS = 12_288
 BLOCK = 262_144
@@ -173,13 +173,7 @@ def test_one_who_may_not_write_is_told_what_to_do(torn: Store) -> None:
 def test_a_disk_that_fills_during_a_checkpoint_is_told_and_loses_nothing(store: Store) -> None:
     """The log and the copy fit, the blocks of the database do not."""
     room = store.database.stat().st_size + BLOCK // 2
-    done = subprocess.run(
-        [sys.executable, "-c", _CHILD, str(store.path), "A"],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )
+    done = run_with_room([sys.executable, "-c", _CHILD, str(store.path), "A"], room)
     assert done.returncode == 1
     assert "the disk is full, what was committed stays in its log" in done.stderr
     assert log_of(store.database).stat().st_size

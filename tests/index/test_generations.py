@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from molsig.index.search import Searcher
 from molsig.index.store import Store
 from molsig.index.verify import verify
 from molsig.types import DIM
+from tests.room import run_with_room
 
 
 def names(count: int, prefix: str = "P") -> list[str]:
@@ -153,13 +153,7 @@ def test_a_full_disk_leaves_the_index_that_was_there(built: Store, encoded) -> N
         if more is None:
             with built.writer("test") as writer:
                 writer.commit([encoded(names(60, "Q"), seed=1)])
-        done = subprocess.run(
-            [*command, *([more] if more else [])],
-            capture_output=True,
-            text=True,
-            check=False,
-            preexec_fn=lambda room=room: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-        )
+        done = run_with_room([*command, *([more] if more else [])], room)
         assert done.returncode == 4, done.stderr
         assert "disk is full" in done.stderr
         assert str(folder_of(built.index_dir, "rna-test")) in done.stderr
@@ -318,13 +312,7 @@ with Store.open(sys.argv[1]).writer("test") as writer:
 def test_a_disk_that_fills_while_patients_are_forgotten(built: Store) -> None:
     """They are gone all the same, it is said what is left to do, and the next writer does it."""
     room = built.database.stat().st_size // 2
-    done = subprocess.run(
-        [sys.executable, "-c", _FORGET, str(built.path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )
+    done = run_with_room([sys.executable, "-c", _FORGET, str(built.path)], room)
     assert done.returncode == 1
     assert done.stdout == "first of all\n"
     assert "OSError" in done.stderr.splitlines()[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from molsig.index import schema
 from molsig.index.connection import writing
 from molsig.index.store import Store
 from molsig.types import SUM_SPACE, Encoded, SampleId
+from tests.room import run_with_room
 
 
 def test_what_is_committed_is_read_back_bit_for_bit(store: Store, encoded) -> None:
@@ -403,13 +403,7 @@ Store.create(sys.argv[1])
 @pytest.mark.parametrize("room", [4_096, 20_000, 50_000, 300_000])
 def test_a_disk_without_room_for_a_new_reference_is_told(tmp_path: Path, room: int) -> None:
     path = tmp_path / "full.molsig"
-    done = subprocess.run(
-        [sys.executable, "-c", _CREATE, str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
-    )
+    done = run_with_room([sys.executable, "-c", _CREATE, str(path)], room)
     assert done.returncode == 1
     assert "OSError" in done.stderr.splitlines()[-1]
     assert "disk is full" in done.stderr

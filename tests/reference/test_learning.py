@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from molsig.reference.learning import learned_for
 from molsig.retrieval.learned import load, load_all, path_of
 from molsig.retrieval.shelf import Shelf
 from molsig.simulate import simulate_cohort
+from tests.room import run_with_room
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -269,13 +269,7 @@ def test_a_full_disk_leaves_what_was_learned_and_the_same_command_finishes(mine:
     patient = reference._store.patient_ids()[3]
     before, answer = path_of(mine, "cancer_type").read_bytes(), reference.query(patient, vote="cancer_type").to_dict()
     command = [sys.executable, "-m", "molsig", "learn", str(mine), "--seed", "5"]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
-    )
+    done = run_with_room(command, 20_000)
     assert done.returncode == 4, done.stderr
     assert "disk is full" in done.stderr
     assert path_of(mine, "cancer_type").name in done.stderr
