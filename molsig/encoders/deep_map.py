@@ -111,6 +111,7 @@ class DeepMapNetwork(MirnaAutoencoder):
         super().__init__(n_features, latent)
         self.som = SelfOrganisingMap(*sides, latent)
         self.weight, self.width = weight, width
+        # Filled in maps that were fitted before their judges were kept (`map_encoder.JUDGED`), which can be read still.
         self.register_buffer("quantiles", torch.zeros(2, QUANTILES))
 
     def reconstruction_loss(self, x: Tensor, z: Tensor) -> Tensor:
@@ -175,7 +176,6 @@ def fit_deep_map(
         distances = model.som.distance(_latent(model, batches, judged))
         errors_of = [model.node_error(batches(judged[start : start + 512])) for start in range(0, len(judged), 512)]
         both = torch.stack([distances, torch.cat(errors_of)])
-        model.quantiles.copy_(torch.quantile(both, torch.linspace(0, 1, QUANTILES, device=place), dim=1).T)
     told = {
         "error_by_latent_size": errors,
         "lattices": tried,

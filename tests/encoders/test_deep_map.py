@@ -112,6 +112,18 @@ def test_of_samples_like_those_held_back_no_more_are_strange_than_it_says(fitted
     assert np.mean(either) <= 0.22
 
 
+def test_a_map_without_its_judges_is_read_by_the_quantiles_it_has(fitted: DeepMap) -> None:
+    tensors = fitted._contents.tensors
+    older = {name: values for name, values in tensors.items() if name != JUDGED}
+    older["net.quantiles"] = np.linspace([0, 0], [1, 2], 1001, axis=1).astype(np.float32)
+    object.__setattr__(fitted._contents, "tensors", older)
+    try:
+        found = fitted.strangeness(np.array([0.1, 0.9, 5.0]), np.array([1.0, 0.1, 0.1]))
+    finally:
+        object.__setattr__(fitted._contents, "tensors", tensors)
+    np.testing.assert_allclose(found, [0.5, 0.9, 1], atol=2e-3)
+
+
 def test_the_u_matrix_is_the_mean_distance_to_next_neighbours(fitted: DeepMap) -> None:
     rows, columns = fitted.lattice
     grid = fitted.nodes.reshape(rows, columns, -1)
