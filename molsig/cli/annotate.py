@@ -188,16 +188,16 @@ def _cuts(intervals: int | None, cuts: str | None) -> tuple[float, ...]:
 
 
 def _print(found: AnnotationReport, top: int) -> None:
+    places = _decimals(found.validation)
     for scheme in dict.fromkeys(one.scheme for one in found.validation):
         held = f"whole {found.source['groups']}s held out" if scheme == "groups_held_out" else "random folds"
-        rows = [_row(one, _decimals(found.validation)) for one in found.validation if one.scheme == scheme]
+        rows = [_row(one, places) for one in found.validation if one.scheme == scheme]
         print_table(f"{found.field} told of {found.source['learned_from']:,} patients with a record, {held}", rows)
     if found.explanation is not None:
         _print_explanation(found.field, found.explanation)
     if not found.predictions:
         return
     shown = found.predictions[:top]
-    places = _decimals(found.validation)
     people = len(found.predictions)
     said = f", {found.told:,} told, {people - found.told:,} cannot be told" if found.classes else ""
     print_table(

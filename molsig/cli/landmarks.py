@@ -110,10 +110,12 @@ def landmarks(
         samples=samples,
     )
     stored = Reference.open(reference)
-    columns = stored.info()["columns"]
-    if label is not None and label not in columns:
-        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns)}")
-    asked = label or ("cancer_type" if "cancer_type" in columns else None)
+    asked = None
+    if label is not None or rebuild is not None:
+        columns = stored.info()["columns"]
+        if label is not None and label not in columns:
+            raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns)}")
+        asked = label or ("cancer_type" if "cancer_type" in columns else None)
     rich: Enrichment | None = None
     made: Rebuilt | None = None
     kept: list[dict[str, Any]] = []

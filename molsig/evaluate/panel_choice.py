@@ -83,8 +83,7 @@ def choose_panel(
     few = _few(types, random)
     judged = [few[part_of[few] == part] for part in range(PARTS)]
     ways = min(MOST_WAYS, *(len(np.unique(types[some])) for some in judged))
-    sizes = [*range(STEP, most, STEP), most]
-    everything = [*sizes, *([x.shape[1]] if most < x.shape[1] else [])]
+    everything = [*range(STEP, most, STEP), *dict.fromkeys((most, x.shape[1]))]
     told = []
     panels = []
     for part in range(PARTS):

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Any
 from molsig.index.arrays import integers_to_arrow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+
+
+def told_as(name: str, taken: Collection[str]) -> str:
+    """How a patient column is called beside columns of ours: ``patient.NAME`` where its own name is taken."""
+    return f"patient.{name}" if name in taken else name
 
 
 @dataclass(frozen=True, eq=False)

@@ -235,11 +235,13 @@ class Writer:
     ) -> None:
         """Build the indexes of spaces, where they still are, in the way that was chosen for them."""
         remaining = {info.space for info in self.store.spaces()}
+        by_method: dict[str | None, list[str]] = {}
         for space in spaces:
             if space in remaining:
                 info = before.get(space)
-                method = None if info is None else info.chosen
-                building.build_indexes(self.store, [space], method=method, progress=progress)
+                by_method.setdefault(None if info is None else info.chosen, []).append(space)
+        for method, some in by_method.items():
+            building.build_indexes(self.store, some, method=method, progress=progress)
 
     def build_indexes(
         self,

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from molsig.errors import MissingExtraError, NotFoundError, UsageError
 from molsig.index.attributes import PREDICTED
+from molsig.index.patient_columns import told_as
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _predicted(stored: pa.Table) -> Iterator[pa.Table]:
 def _write(table: pa.Table, vectors: Any, output: Path) -> None:
     ending = output.suffix.lower()
     ours = {".parquet": {"vector"}, ".csv": {f"v{column}" for column in range(DIM)}}.get(ending, set())
-    table = table.rename_columns([f"patient.{name}" if name in ours else name for name in table.column_names])
+    table = table.rename_columns([told_as(name, ours) for name in table.column_names])
     if ending == ".parquet":
         from pyarrow import parquet
 

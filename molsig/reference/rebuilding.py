@@ -25,7 +25,7 @@ from molsig.index.lock import WRITER_LOCK, writer_lock
 from molsig.index.store import Store
 from molsig.reference.committing import commit_records
 from molsig.reference.encoding import ReadyVectors, install_encoder
-from molsig.reference.measured import labels_of, matrix_encoder
+from molsig.reference.measured import check_label, labels_of, matrix_encoder
 from molsig.types import ContractReport, SampleId, VectorSet
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def rebuild(
     from molsig.encoders.encoder import fit_encoder
 
     check_target(path)
-    if label is not None and label not in (columns := store.columns()):
-        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns)}")
+    if label is not None:
+        check_label(store, label)
     modality = matrix.modality
     old = matrix_encoder(store, modality, None, device, shelf)
     full = _stored_samples(store, matrix, old.space)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from molsig.errors import UsageError
 from molsig.reference.encoding import load_encoders
 from molsig.reference.learning import GROUPS, LABEL, learned_for
+from molsig.reference.measured import check_label
 from molsig.retrieval.one_shot import Asked
 from molsig.retrieval.pair_scores import PairScorer
 from molsig.retrieval.taught import taught_encoders
@@ -62,8 +63,8 @@ def type_queries(
     if shots is not None and shots < 1:
         raise UsageError(f"--shots {shots}: at least 1 sample of each type is needed")
     columns = store.columns()
-    if label is not None and label not in columns:
-        raise UsageError(f"--label {label}: there is no such patient column; there are {', '.join(columns)}")
+    if label is not None:
+        check_label(store, label)
     own = given if isinstance(given, str) and given in columns else None
     learned, notes = learned_for(store, shelf, [one for one in (label, own) if one], fusion)
     if label is None:

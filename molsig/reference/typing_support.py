@@ -125,7 +125,7 @@ class SupportShelf:
         samples = self._samples() if table.by_sample else {}
         found: dict[str, tuple[Example, int]] = {}
         for record, (name, label) in enumerate(zip(table.names, table.types, strict=True)):
-            example = _stored(name, label, known, samples if table.by_sample else None)
+            example = _stored(name, label, known, samples, by_sample=table.by_sample)
             if example is None:
                 close = near(name, patients if len(patients) <= _COMPARED else ())
                 what = "sample or patient" if table.by_sample else "patient"
@@ -158,19 +158,25 @@ _COMPARED = 100_000
 """Patients among whom a name that is nearly the same is looked for, at most."""
 
 
-def _stored(name: str, label: str, patients: set[str], samples: Mapping[str, str] | None) -> Example | None:
+def _stored(
+    name: str, label: str, patients: set[str], samples: Mapping[str, str], *, by_sample: bool
+) -> Example | None:
     """The stored sample of that name, else the patient; barcodes count as far as they are known.
 
-    Where samples are named (`samples` are the stored ones), a barcode of a sample that is not stored is nobody's: the
-    patient may have others, of other tissue.
+    Where samples are named, a barcode of one that is not stored is nobody's: the patient may have others, of other
+    tissue.
     """
     barcode = parse_barcode(name)
     names: Sequence[str] = (name,) if barcode is None else (name, barcode.full, barcode.sample)
-    for one in names if samples is not None else ():
-        if samples is not None and one in samples:
+    for one in names:
+        if one in samples:
             return Example(one, label, samples[one], is_sample=True)
-    of_sample = barcode is not None and samples is not None and name != barcode.patient
-    for one in (name,) if barcode is None or of_sample else (name, barcode.patient):
+    # Of a sample's barcode only a table of patients means the patient.
+    if barcode is not None and (not by_sample or barcode.full == barcode.patient):
+        names = (name, barcode.patient)
+    else:
+        names = (name,)
+    for one in names:
         if one in patients:
             return Example(one, label, one)
     return None

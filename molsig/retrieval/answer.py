@@ -6,6 +6,8 @@ import html
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from molsig.index.patient_columns import told_as
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,7 +22,7 @@ OURS = frozenset(("query", "rank", "patient", "sample", "score", "probability", 
 
 def own_name(column: str) -> str:
     """How a patient column is called in a table of hits."""
-    return f"patient.{column}" if column in OURS or column.startswith(("cos_", "nats_")) else column
+    return told_as(column, {column} if column.startswith(("cos_", "nats_")) else OURS)
 
 
 @dataclass(frozen=True)

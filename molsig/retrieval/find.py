@@ -11,6 +11,7 @@ from molsig.errors import UsageError
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.answer import Answer
 from molsig.retrieval.fused import FusedHit, fused_search
+from molsig.retrieval.learned import too_good_for
 from molsig.retrieval.neighbours import Neighbours
 from molsig.retrieval.route import (
     FUSIONS,
@@ -188,10 +189,7 @@ def _answer(query: Query, found: _Found, asked: _Asked) -> Answer:
     )
     said = list(query.notes)
     if found.fused is not None and found.fused.posterior is not None and query.stored:
-        said.append(
-            f"{query.name} may be one of the patients that the evidence was learned from: probabilities are too good "
-            "for it then"
-        )
+        said.append(too_good_for(query.name))
     if query.normal and found.kinds == ("normal",):
         said.append("normal tissue, compared with normal samples; --kind any compares with all")
     if strangers := sum(not hit.modalities for hit in hits):

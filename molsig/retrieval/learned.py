@@ -73,6 +73,13 @@ class Learned:
         return all(spaces.get(modality) == space for modality, space in self.spaces.items())
 
 
+def too_good_for(name: str) -> str:
+    """What is to be known of probabilities by evidence of a stored patient."""
+    return (
+        f"{name} may be one of the patients that the evidence was learned from: probabilities are too good for it then"
+    )
+
+
 def path_of(reference: Path, label: str | None) -> Path:
     """Where a label's file lies."""
     if label is None:

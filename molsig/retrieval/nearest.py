@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.errors import UsageError
+from molsig.index.patient_columns import told_as
 from molsig.index.stamp import one_look
 from molsig.index.top_rows import search_by_mean
 from molsig.retrieval.route import TUMOUR_KINDS, check_kind, selected
@@ -74,7 +75,7 @@ class Nearest:
         return [dict(zip(names, row, strict=True)) for row in zip(*ours.values(), *theirs, strict=True)]
 
     def _names(self, taken: Sequence[str]) -> list[str]:
-        return [f"patient.{name}" if name in taken else name for name in self.attributes.names]
+        return [told_as(name, taken) for name in self.attributes.names]
 
 
 def nearest(

@@ -16,6 +16,7 @@ import numpy as np
 
 from molsig.errors import NotFoundError, UsageError
 from molsig.retrieval.aggregate import aggregate
+from molsig.retrieval.learned import too_good_for
 from molsig.retrieval.neighbourhood import unit
 from molsig.retrieval.pair_scores import PairScorer
 from molsig.retrieval.patient_vectors import PatientVectors
@@ -270,10 +271,7 @@ def _without(query: Query, ready: Ready) -> tuple[NDArray[np.int64], tuple[str, 
     if query.normal:
         notes.append("normal tissue, compared with the support samples as they are")
     if query.stored and ready.score.fusion == "evidence":
-        notes.append(
-            f"{query.name} may be one of the patients that the evidence was learned from: probabilities are too good "
-            "for it then"
-        )
+        notes.append(too_good_for(query.name))
     return rows, tuple(notes)
 
 
