@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
+
+LOOKS, BETWEEN = 500, 0.01
+"""So often, and so many seconds apart, it is looked whether a killed process is gone."""
 
 
 def of(folder: Path) -> list[int]:
@@ -53,10 +57,15 @@ def memory(folder: Path) -> int:
 
 
 def end(folder: Path) -> None:
-    """Kill the family."""
-    for one in family(folder) - {os.getpid()}:
-        with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+    """Kill the family, until nobody is left: one of them may start another while they are counted."""
+    for _ in range(LOOKS):
+        left = family(folder) - {os.getpid()}
+        if not left:
+            break
+        for one in left:
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        time.sleep(BETWEEN)
 
 
 def size(folder: Path) -> int:
