@@ -60,7 +60,8 @@ class Placed:
 
     `places` holds the position in the view of each of its rows, int64, -1 for one that was deleted or is out of play,
     and is None where every row is at the position of its number; `covered` and `patients` count the rows and patients
-    that are left; `kept` has a bit for each row that is in play, None for all.
+    that are left; `kept` has a bit for each row that is in play, None for all. `reached` is how deep and how far single
+    queries for so many neighbours, roughly or not, went before.
     """
 
     view: SpaceView
@@ -70,6 +71,7 @@ class Placed:
     patients: int
     kept: NDArray[np.uint8] | None = None
     cells: CellsWith | None = None
+    reached: dict[tuple[int, bool], tuple[int, int]] = field(default_factory=dict, repr=False)
     _last: list[tuple[NDArray[np.bool_], Placed]] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -115,6 +117,11 @@ class Placed:
         return rows[rows >= 0]
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether it has all rows of the view, at the positions of their numbers, each of another patient."""
+        return self.view.one_each and self.places is None and not len(self.newer) and self.covered > 0
+
+    @cached_property
     def newer(self) -> NDArray[np.int64]:
         """Positions of the view's rows that came after the generation, int64 (m,)."""
         first = int(np.searchsorted(self.view.ids, self.generation.info.high_water, side="right"))
@@ -155,11 +162,6 @@ def search_structure(
     placed = placed.within(mask)
     if not placed.covered:
         return Found.joined([]), np.arange(len(directions))
-    if len(directions) == 1 and view.one_each and placed.places is None and not len(tail):
-        with threads_for(1):
-            found = _single(placed, directions, k, rough=rough)
-        if found is not None:
-            return found, _NONE
     parts: list[Found] = []
     left: list[NDArray[np.int64]] = []
     for first in range(0, len(directions), QUERIES_AT_A_TIME):
@@ -247,25 +249,35 @@ def _bits(placed: Placed) -> NDArray[np.uint8] | None:
     return None if placed.cells is None else placed.cells.bits
 
 
-def _single(placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool) -> Found | None:
-    """One query where all rows are in play, each of another patient: the usual case, with less ado.
+def search_plain(placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool) -> Found | None:
+    """As `search_structure`, for one query of what is `plain`: the usual case, with less ado.
 
-    None where too few are found, which `_propose` looks further for.
+    None where too few are found, which `search_structure` looks further for.
+
+    Raises
+    ------
+    DamagedError
+        A row that was proposed is not what was written.
     """
-    info, file, structure = placed.generation.info, placed.generation.file, placed.generation.structure()
-    depth = int(_wanted(placed, k, rough=rough)[1])
+    file, structure = placed.generation.file, placed.generation.structure()
+    reach = placed.reached.get((k, rough))
+    if reach is None:
+        info, depth = placed.generation.info, int(_wanted(placed, k, rough=rough)[1])
+        reach = placed.reached[k, rough] = depth, structure.effort_for(info.effort, depth / info.depth, depth)
     queries = directions.astype(np.float32)
-    rows = structure.search(queries, depth, structure.effort_for(info.effort, depth / info.depth, depth))[0]
+    with threads_for(1):
+        rows = structure.search(queries, *reach)[0]
     if len(rows) <= k or rows[-1] < 0:
         return None
     file.check(rows)
-    fast = inner_products(queries, file.matrix, rows[None])[0] / file.short_lengths[rows]
-    leading = fast >= np.partition(fast, len(fast) - k)[len(fast) - k] - SLACK
-    best = rows[leading]
-    number = np.zeros(len(best), np.int64)
+    fast = inner_products(queries, file.matrix, rows[None])[0]
+    fast /= file.short_lengths[rows]
     if rough:
-        return Found(number, best, fast[leading])
-    return Found(number, best, score_pairs(directions, number, file.matrix, best, file.facts.lengths[best]))
+        return Found(np.zeros_like(rows), rows, fast)
+    rows = rows[fast >= np.partition(fast, len(fast) - k)[len(fast) - k] - SLACK]
+    number = np.zeros_like(rows)
+    scores = score_pairs(directions, number, file.matrix, rows, file.facts.lengths[rows])
+    return Found(number, rows, scores)
 
 
 def _further(

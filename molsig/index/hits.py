@@ -63,7 +63,8 @@ class Ranked:
         patients = view.codes[positions]
         if count == 1 and view.one_each:
             order = np.lexsort((patients, -scores))[:k]
-            return cls(view, 1, queries[order], np.arange(1, len(order) + 1), positions[order], scores[order])
+            ranks = np.arange(1, len(order) + 1)
+            return cls(view, 1, np.zeros_like(ranks), ranks, positions[order], scores[order])
         order = np.lexsort((positions, patients, -scores, queries))
         if not view.one_each:
             # Of each patient, what comes first.

@@ -22,7 +22,7 @@ from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -57,6 +57,10 @@ class RememberedStore(Store):
         """As `Store.spaces`; the manifests of generations, which are files of their own, are watched too."""
         manifests = file_stamp(sorted(self.index_dir.glob(f"*/{MANIFEST}")))
         return super().spaces() if manifests is None else list(self._once(("spaces", manifests), super().spaces))
+
+    def active_spaces(self) -> Mapping[str, str]:
+        """As `Store.active_spaces`."""
+        return self._once("active spaces", super().active_spaces)
 
     def space_names(self) -> list[SpaceName]:
         """As `Store.space_names`."""
@@ -131,12 +135,13 @@ class RememberedStore(Store):
         held = self._attributes()
         if held is None:
             return super().attributes_of(patients, places, columns)
-        rows = held.rows_of(patients)[places]
-        if len(rows) and rows.min() < 0:
+        every, complete = held.rows_of(patients)
+        rows = every[places]
+        if not complete and len(rows) and rows.min() < 0:
             # Committed since the columns were read: told as they are now.
             return super().attributes_of(patients, places, columns)
-        names = held.names if columns is None else attributes.names_of(held.names, columns)
-        return PatientColumns(tuple(names), held.table, rows, held.values)
+        names = held.names if columns is None else tuple(attributes.names_of(held.names, columns))
+        return PatientColumns(names, held.table, rows, held.values)
 
     def classes_of(
         self, name: str, classes: Sequence[str], patients: pa.Array, places: NDArray[np.int64]
@@ -196,8 +201,10 @@ class RememberedStore(Store):
         """What was read of this state of the database, else what `read` gives now."""
         now = database_stamp(self.database)
         with self._lock:
-            if now is None or now != self._seen:
-                self._known.clear()
+            if now is not self._seen or now is None:
+                if now is None or now != self._seen:
+                    self._known.clear()
+                # The same object next time in the same query, which is the quicker to compare.
                 self._seen = now
             if what in self._known:
                 return cast("T", self._known[what])
@@ -214,8 +221,8 @@ class _Attributes:
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
-        self.names: list[str] = table.column_names[1:]
-        self._rows: dict[int, tuple[pa.Array, NDArray[np.int64]]] = {}
+        self.names: tuple[str, ...] = tuple(table.column_names[1:])
+        self._rows: dict[int, tuple[pa.Array, tuple[NDArray[np.int64], bool]]] = {}
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -227,10 +234,11 @@ class _Attributes:
         """The columns as lists; None where they are too long for that."""
         if self.table.num_rows * self.table.num_columns > LISTED_CELLS:
             return None
-        return {name: self.table[name].to_pylist() for name in self.names}
+        # What is said of many patients is one object: a query that tells of some finds it in the processor's cache.
+        return {name: _shared(self.table[name].to_pylist()) for name in self.names}
 
-    def rows_of(self, patients: pa.Array) -> NDArray[np.int64]:
-        """The row of each of some patients, -1 for none; looked up once for the same array."""
+    def rows_of(self, patients: pa.Array) -> tuple[NDArray[np.int64], bool]:
+        """The row of each of some patients, -1 for none, and whether all have one; looked up once for one array."""
         known = self._rows.get(id(patients))
         if known is None:
             while len(self._rows) >= HELD_CONDITIONS:
@@ -239,8 +247,15 @@ class _Attributes:
 
             # The patients are kept beside it: no other object takes their id meanwhile.
             found = pc.index_in(patients, value_set=self.table["patient"])
-            known = self._rows[id(patients)] = (patients, integers(found.fill_null(-1)))
+            rows = integers(found.fill_null(-1))
+            known = self._rows[id(patients)] = (patients, (rows, not found.null_count))
         return known[1]
+
+
+def _shared(values: list[Any]) -> list[Any]:
+    """The same values, equal texts as one object."""
+    known: dict[str, str] = {}
+    return [known.setdefault(value, value) if isinstance(value, str) else value for value in values]
 
 
 def remembered(store: Store) -> RememberedStore:

@@ -68,7 +68,7 @@ def directions(queries: NDArray[np.float32]) -> NDArray[np.float64]:
     given = np.asarray(queries, dtype=np.float64)
     if given.ndim != 2 or given.shape[1] != DIM:
         raise InputError(f"queries of shape {given.shape}, expected (q, {DIM})")
-    norms = np.sqrt(np.einsum("ij,ij->i", given, given))
+    norms = np.sqrt(np.vecdot(given, given))
     # What is not a number fails both comparisons.
     if len(norms) == 1:
         usual = 0 < norms.item() < np.inf
@@ -95,16 +95,19 @@ def score_pairs(
     norms
         What `precise_lengths` says of the rows, float64 (m,), where that is known.
     """
+    if len(directions) == 1 and norms is not None and len(rows) <= REFINE_ROWS:
+        # One query's, the usual case, as below.
+        found = vectors.take(rows, axis=0).astype(np.float64)
+        cosines: NDArray[np.float32] = (np.vecdot(found, directions[0]) / norms).astype(np.float32)
+        return cosines
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), REFINE_ROWS):
         some = slice(start, start + REFINE_ROWS)
-        # einsum sums each row by itself and always alike; a BLAS may sum by where a row happens to lie.
-        found = vectors[rows[some]].astype(np.float64)
+        # vecdot sums each pair by itself and always alike; a product of matrices may sum by where a row happens to lie.
+        found = vectors.take(rows[some], axis=0).astype(np.float64)
         lengths = _lengths(found) if norms is None else norms[some]
-        if len(directions) == 1:
-            scores[some] = np.einsum("ij,j->i", found, directions[0]) / lengths
-        else:
-            scores[some] = np.einsum("ij,ij->i", found, directions[queries[some]]) / lengths
+        asked = directions[0] if len(directions) == 1 else directions.take(queries[some], axis=0)
+        scores[some] = np.vecdot(found, asked) / lengths
     return scores
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
-from molsig.index.approximate import Placed, search_structure
+from molsig.index.approximate import Placed, search_plain, search_structure
 from molsig.index.exact import search_exact
 from molsig.index.generations import unusable
 from molsig.index.hits import Ranked
@@ -51,6 +51,9 @@ TAKEN_ROWS = 16_384
 LEAST_RECALL = 0.99
 """An index measured below this is not used unless it is asked for."""
 
+SINGLES_HELD = 64
+"""Ways of asking a single query that are kept."""
+
 MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
 
@@ -75,6 +78,45 @@ class _Held:
     on_device: DeviceRows | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Single:
+    """The way that a query took, for single ones that are asked alike while the reference stands still.
+
+    Attributes
+    ----------
+    like
+        What the first found.
+    """
+
+    held: _Held
+    placed: Placed
+    k: int
+    rough: bool
+    like: SearchResult
+
+    def result(self, query: NDArray[np.float32], now: object) -> SearchResult | None:
+        """What one query finds; None where the reference has changed, or is damaged, or too few are found."""
+        view = self.held.view
+        if now is None or self.held.stamp != now or self.held.problem or view.vectors.damage:
+            return None
+        try:
+            found = search_plain(self.placed, directions(query), self.k, rough=self.rough)
+        except DamagedError:
+            return None  # met again, and told of, by the search that follows
+        if found is None:
+            return None
+        like = self.like
+        return SearchResult(
+            ranked=Ranked.of(view, 1, found, self.k),
+            method=like.method,
+            reason=like.reason,
+            recall=like.recall,
+            rows=like.rows,
+            candidates=len(found.positions),
+            snapshot=like.snapshot,
+        )
+
+
 class Searcher:
     """Searches the spaces of a reference; holds what it read until the reference changes. Threads may share it.
 
@@ -96,6 +138,7 @@ class Searcher:
         self._lock = threading.RLock()
         self._spaces: dict[str, _Held] = {}
         self._manifests: dict[str, str] = {}
+        self._singles: dict[object, _Single] = {}
 
     def search(
         self,
@@ -134,6 +177,12 @@ class Searcher:
         UsageError
             No such space or method, or `k` is under 1.
         """
+        asked = (space, k, kinds if kinds is None else tuple(kinds), method, rough)
+        if patients is None and not exclude and len(queries) == 1 and (again := self._singles.get(asked)) is not None:
+            known = again.result(queries, self._stamp(space))
+            if known is not None:
+                return known
+            self._singles.pop(asked, None)
         if method not in METHODS:
             raise UsageError(f"unknown search method {method!r}: choose one of {', '.join(METHODS)}")
         if k < 1:
@@ -143,7 +192,12 @@ class Searcher:
             held = self._current(space)
             play = held.view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
-                return self._search(held, wanted, k, play, method, rough=rough)
+                found = self._search(held, wanted, k, play, method, rough=rough)
+                if play.rows is None and found.method != "exact" and len(self._singles) < SINGLES_HELD:
+                    placed = held.placed
+                    if placed is not None and placed.plain:
+                        self._singles[asked] = _Single(held, placed, k, rough=rough, like=found)
+                return found
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
                 database_stamp(self._store.database, again=True)
@@ -272,6 +326,7 @@ class Searcher:
         """Read every space anew when it is next asked for."""
         with self._lock:
             self._spaces.clear()
+            self._singles.clear()
 
     def held(self, space: str) -> SpaceView | None:
         """Return the space as it is now if that needs no reading, else None."""
@@ -319,6 +374,8 @@ class Searcher:
                 # Nothing of the space has changed, and what is wrong with its index stays wrong.
                 held.stamp = now
                 return held
+            # They hold what was read before.
+            self._singles.clear()
             held = self._spaces[space] = _Held(now, view, problems[0] if problems else None)
             return held
 

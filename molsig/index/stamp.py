@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
+    from types import TracebackType
 
 # A file's time stamp tells of a later change only once the clock has moved on from it.
 _CLOCK_GRAIN_NS = 50_000_000
@@ -35,20 +36,26 @@ def database_stamp(database: Path, *, again: bool = False) -> tuple[object, ...]
 
 
 def _state_of(database: Path) -> tuple[object, ...] | None:
-    return _stamp([str(database), f"{database}.wal"])
+    return _stamp(_files_of(database))
 
 
-@contextmanager
-def one_look() -> Iterator[None]:
+@lru_cache(maxsize=64)
+def _files_of(database: Path) -> tuple[str, str]:
+    return str(database), f"{database}.wal"
+
+
+class one_look:  # noqa: N801 (a context manager that is used like a function; a generator costs several times as much)
     """Let this thread ask the system once for the stamp of a database, however often one query wants to know it."""
-    if _looked.known is not None:
-        yield
-        return
-    _looked.known = {}
-    try:
-        yield
-    finally:
-        _looked.known = None
+
+    def __enter__(self) -> None:
+        self._outer = _looked.known
+        if self._outer is None:
+            _looked.known = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _looked.known = self._outer
 
 
 class _Looked(threading.local):
@@ -58,7 +65,7 @@ class _Looked(threading.local):
 _looked = _Looked()
 
 
-def _stamp(paths: list[str]) -> tuple[object, ...] | None:
+def _stamp(paths: Sequence[str]) -> tuple[object, ...] | None:
     told: list[object] = []
     for path in paths:
         try:

@@ -38,7 +38,7 @@ from molsig.types import SUM_SPACE, silent
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
     import pyarrow as pa
@@ -257,7 +257,7 @@ class Store:
             ).to_arrow_table()
         return rows.drop_columns(["vector"]), vectors_from_arrow(rows["vector"])
 
-    def active_spaces(self) -> dict[str, str]:
+    def active_spaces(self) -> Mapping[str, str]:
         """Return the space in use of each modality."""
         return {one.modality: one.space for one in self.space_names() if one.active}
 

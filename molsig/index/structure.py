@@ -8,7 +8,6 @@ ten neighbours) and `effort` (what it means, and its ladder, is the structure's 
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +16,8 @@ import numpy as np
 from molsig.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -203,19 +203,24 @@ def faiss() -> Any:
     return module
 
 
-@contextmanager
-def threads_for(queries: int) -> Iterator[None]:
+class threads_for:  # noqa: N801 (a context manager that is used like a function; a generator costs several times as much)
     """Let faiss search on one thread while there are few queries: waking others, and waiting for them, takes longer."""
-    if queries >= ALONE:
-        yield
-        return
-    module = faiss()
-    before = module.omp_get_max_threads()
-    module.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        module.omp_set_num_threads(before)
+
+    def __init__(self, queries: int) -> None:
+        self._queries = queries
+        self._before = 0
+
+    def __enter__(self) -> None:
+        if self._queries < ALONE:
+            module = faiss()
+            self._before = module.omp_get_max_threads()
+            module.omp_set_num_threads(1)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before:
+            faiss().omp_set_num_threads(self._before)
 
 
 def inner_products(

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LISTED_ROWS = 300_000
+"""Texts up to which Python's own are made of all of them, once a `LISTED_SHARE`-th was asked for."""
+LISTED_SHARE = 64
+
+
 class Texts:
     """A column of text, read where it lies.
 
@@ -28,11 +33,19 @@ class Texts:
         self._column = column
         self._offsets, self._texts = text_buffers(column)
         self._missing = column.null_count
+        self._asked = 0
+        self._listed: list[str | None] | None = None
 
     def at(self, rows: NDArray[np.int64]) -> list[str | None]:
         """Return the texts of some rows, None where there is none."""
         if self._missing == len(self._column):
             return [None] * len(rows)
+        listed = self._listed
+        if listed is not None:
+            return [listed[row] for row in rows.tolist()]
+        self._asked += len(rows)
+        if len(self._column) <= min(LISTED_ROWS, LISTED_SHARE * self._asked):
+            self._listed = self._column.to_pylist()
         begins, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
         texts = self._texts
         found: list[str | None] = [str(texts[a:b], "utf-8") for a, b in zip(begins, ends, strict=True)]

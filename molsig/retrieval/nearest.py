@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from molsig.index.patient_columns import PatientColumns
     from molsig.index.search import Searcher
     from molsig.index.store import Store
+
+
+OURS = ("query", "rank", "patient", "sample", "item", "score")
+"""Columns of every answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +64,22 @@ class Nearest:
         """
         hits = self.ranked.table().drop_columns(["id"])
         both = [*hits.columns, *self.attributes.arrays()]
-        return type(hits).from_arrays(both, names=[*hits.column_names, *self._names(hits.column_names)])
+        return type(hits).from_arrays(both, names=_headed(self.attributes.names))
 
     def records(self) -> list[dict[str, Any]]:
         """The rows of `table` as dictionaries, without making it: quicker where there are few."""
-        ours: dict[str, list[Any]] = {
-            "query": self.ranked.queries.tolist(),
-            "rank": self.ranked.ranks.tolist(),
-            **self.ranked.told(("patient", "sample", "item")),
-            "score": self.ranked.scores.tolist(),
-        }
-        theirs = self.attributes.lists()
-        names = [*ours, *self._names(list(ours))]
-        return [dict(zip(names, row, strict=True)) for row in zip(*ours.values(), *theirs, strict=True)]
+        hits = self.ranked
+        names = _headed(self.attributes.names)
+        told = hits.told(("patient", "sample", "item"))
+        numbers = hits.queries.tolist(), hits.ranks.tolist()
+        columns = (*numbers, *told.values(), hits.scores.tolist(), *self.attributes.lists())
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def _names(self, taken: Sequence[str]) -> list[str]:
-        return [told_as(name, taken) for name in self.attributes.names]
+
+@lru_cache(maxsize=64)
+def _headed(theirs: tuple[str, ...]) -> tuple[str, ...]:
+    """Our columns and those of the patients, as they are called."""
+    return (*OURS, *(told_as(name, OURS) for name in theirs))
 
 
 def nearest(
@@ -108,31 +112,17 @@ def nearest(
     if top < 1:
         raise UsageError(f"top is {top}, at least 1 is needed")
     with one_look():
-        return _nearest(store, searcher, modality, vectors, k, where, kind, method, columns, top)
-
-
-def _nearest(
-    store: Store,
-    searcher: Searcher,
-    modality: str,
-    vectors: NDArray[np.float32],
-    k: int,
-    where: str | None,
-    kind: str,
-    method: str,
-    columns: Sequence[str] | None,
-    top: int,
-) -> Nearest:
-    spaces = store.active_spaces()
-    if modality not in spaces:
-        raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
-    allowed = selected(store, where)
-    kinds = None if kind == "any" else TUMOUR_KINDS if kind == "auto" else (kind,)
-    asked = np.atleast_2d(vectors)
-    if top == 1:
-        found = searcher.search(spaces[modality], asked, k, patients=allowed, kinds=kinds, method=method)
-    else:
-        found = search_by_mean(searcher, spaces[modality], asked, k, top, patients=allowed, kinds=kinds, method=method)
-    known = store.attributes_of(found.ranked.view.patients, found.ranked.codes, columns)
+        spaces = store.active_spaces()
+        space = spaces.get(modality)
+        if space is None:
+            raise UsageError(f"no {modality} vectors are stored; there are {', '.join(sorted(spaces))}")
+        allowed = selected(store, where)
+        kinds = None if kind == "any" else TUMOUR_KINDS if kind == "auto" else (kind,)
+        asked = vectors if np.ndim(vectors) == 2 else np.atleast_2d(vectors)
+        if top == 1:
+            found = searcher.search(space, asked, k, patients=allowed, kinds=kinds, method=method)
+        else:
+            found = search_by_mean(searcher, space, asked, k, top, patients=allowed, kinds=kinds, method=method)
+        known = store.attributes_of(found.ranked.view.patients, found.ranked.codes, columns)
     plan = Plan("single", found.method, found.recall, found.rows, found.candidates, found.snapshot, found.reason)
     return Nearest(found.ranked, known, plan, found.notes)

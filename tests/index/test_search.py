@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +301,80 @@ def test_a_commit_is_seen_by_the_next_query(store: Store, encoded) -> None:
         writer.forget(["new3"])
         for method in ("exact", "index"):
             assert "new3" not in {hit.patient for hit in searcher.search("rna-test", query, 100, method=method).hits[0]}
+
+
+def one_each(store: Store, encoded, queries: int) -> np.ndarray:
+    """Commit and index 3,000 patients with one clustered row each; returns further vectors."""
+    random = np.random.default_rng(4)
+    cluster = random.integers(0, 20, 3_000 + queries)
+    vectors = random.standard_normal((20, DIM))[cluster] + random.standard_normal((len(cluster), DIM))
+    with store.writer("test") as writer:
+        writer.commit([encoded([f"P{n}" for n in range(3_000)], vectors=vectors[:3_000].astype(np.float32))])
+        writer.build_indexes()
+    return vectors[3_000:].astype(np.float32)
+
+
+def test_a_query_asked_again_takes_the_same_way_until_something_changes(
+    store: Store, encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = one_each(store, encoded, 6)[:, None]
+    expected = Searcher(store).search("rna-test", queries[:, 0], 7)
+    searcher = Searcher(store)
+    # Until the clock has moved on from the commit every query looks at the database anew.
+    deadline = time.monotonic() + 10
+    while not searcher.held("rna-test") and time.monotonic() < deadline:
+        first = searcher.search("rna-test", queries[0], 7)
+    searcher.search("rna-test", queries[0], 7)
+    assert first.method == expected.method != "exact"
+
+    def planned(*_: object, **__: object) -> None:
+        pytest.fail("planned anew")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Searcher, "_search", planned)
+        for number, query in enumerate(queries):
+            again = searcher.search("rna-test", query, 7)
+            assert again.hits[0] == expected.hits[number]
+            assert (again.method, again.reason, again.recall, again.rows, again.snapshot, again.notes) == (
+                first.method,
+                first.reason,
+                first.recall,
+                first.rows,
+                first.snapshot,
+                first.notes,
+            )
+        for other in (
+            {"k": 8},
+            {"k": 7, "method": "exact"},
+            {"k": 7, "exclude": ("P1",)},
+            {"k": 7, "patients": ("P1",)},
+        ):
+            with pytest.raises(pytest.fail.Exception, match="planned anew"):
+                searcher.search("rna-test", queries[0], **other)
+        with pytest.raises(InputError, match="zero or not finite"):
+            searcher.search("rna-test", np.zeros((1, DIM), np.float32), 7)
+    with store.writer("test") as writer:
+        writer.commit([encoded(["new"], vectors=queries[1], seed=1)])
+    assert searcher.search("rna-test", queries[1], 7).hits[0][0].patient == "new"
+
+
+def test_a_row_damaged_between_two_queries_is_told_of(store: Store, encoded) -> None:
+    queries = one_each(store, encoded, 2)[:, None]
+    time.sleep(0.1)
+    searcher = Searcher(store)
+    exact = Searcher(store).search("rna-test", queries[1], 3, method="exact")
+    for _ in range(2):
+        assert not searcher.search("rna-test", queries[0], 3).notes
+    file = next((store.index_dir / "rna-test").glob("*.vectors"))
+    row = int(exact.hits[0][0].patient[1:])
+    with file.open("r+b") as handle:
+        handle.seek(row * 4 * DIM)
+        handle.write(b"\x01")
+    found = searcher.search("rna-test", queries[1], 3)
+    assert found.hits == exact.hits
+    assert found.method == "exact"
+    assert any("is not what was written" in note for note in found.notes)
+    assert searcher.search("rna-test", queries[0], 3).method == "exact"
 
 
 def test_the_sum_has_its_own_index(store: Store, encoded) -> None:
