@@ -23,6 +23,10 @@ def test_a_score_does_not_depend_on_the_rows_beside_it() -> None:
     assert np.array_equal(one_by_one, together[some[:50]])
     lengths = precise_lengths(vectors)
     assert np.array_equal(score_pairs(asked, queries, vectors, rows, lengths[rows]), together)
+    uneven = np.sort(some[:700])
+    assert np.array_equal(
+        score_pairs(asked, queries[uneven], vectors, rows[uneven], lengths[rows[uneven]]), together[uneven]
+    )
     exact = (vectors.astype(np.float64) @ asked.T / np.linalg.norm(vectors.astype(np.float64), axis=1)[:, None]).T
     assert np.abs(together - exact.ravel()).max() < 1e-7
 
