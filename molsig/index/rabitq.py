@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DEPTHS = (32, 64, 128, 256, 512)
+DEPTHS = (32, 40, 48, 64, 96, 128, 192, 256, 512)
 CODES_AT_ONCE = 32
 TRAIN_PER_CELL = 64
 TRAIN_FLAT = 20_000
