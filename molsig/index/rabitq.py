@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 DEPTHS = (32, 40, 48, 64, 96, 128, 192, 256, 512)
 CODES_AT_ONCE = 32
 TRAIN_PER_CELL = 64
+HELD = 8
+"""Rows that the cells opened hold at least, for each that is wanted of them."""
 TRAIN_FLAT = 20_000
 _ITERATIONS = 10
 
@@ -246,8 +248,9 @@ class IvfRabitq:
         return rows
 
     def effort_for(self, effort: int, share: float, depth: int) -> int:
-        """As many times the cells, up to all of them."""
-        return math.ceil(min(self.cells, effort * max(1.0, share)))
+        """As many times the cells, and no fewer than hold `HELD` times the rows that are wanted, up to all of them."""
+        least = HELD * depth * self.cells / max(self.rows, 1)
+        return math.ceil(min(self.cells, max(effort * max(1.0, share), least)))
 
     def cost(self, depth: int, effort: int) -> float:
         """The centres of all cells, the cells opened, their codes, and the rows proposed."""

@@ -211,7 +211,11 @@ class RowsFile:
                 self.pages.touch(len(some))
                 if isinstance(where, slice):
                     self.pages.read_ahead(where.start, where.stop)
-            part[:] = self.matrix[where]
+            if isinstance(where, slice):
+                part[:] = self.matrix[where]
+            else:
+                # Straight to where they belong, which another mode than this would not do.
+                self.matrix.take(where, axis=0, out=part, mode="clip")
             if not self._all and not self._checked[some].all():
                 # The copy itself is compared, while it is in the processor's cache.
                 self._compare(some, part)

@@ -171,6 +171,18 @@ def lengths(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
+def first_of_each(codes: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return for each code where it comes first, int64 (n,)."""
+    if not len(codes):
+        return np.empty(0, np.int64)
+    # Only the places of codes that are there are written and read.
+    place = np.empty(int(codes.max()) + 1, np.int64)
+    place[codes] = len(codes)
+    np.minimum.at(place, codes, np.arange(len(codes)))
+    found: NDArray[np.int64] = place[codes]
+    return found
+
+
 def leaders(scores: NDArray[np.float32], codes: NDArray[np.int32], k: int) -> NDArray[np.int64]:
     """Return the positions among which, within the slack of `scores`, the best rows of the k best patients are.
 
@@ -186,12 +198,11 @@ def leaders(scores: NDArray[np.float32], codes: NDArray[np.int32], k: int) -> ND
         whole = depth >= len(scores)
         top = np.arange(len(scores)) if whole else np.argpartition(-scores, depth - 1)[:depth]
         order = top[np.argsort(-scores[top], kind="stable")]
-        _, firsts, patient = np.unique(codes[order], return_index=True, return_inverse=True)
-        bests = np.sort(scores[order[firsts]])[::-1]
+        ranked, first = scores[order], first_of_each(codes[order])
+        bests = ranked[first == np.arange(len(first))]
         cut = bests[k - 1] - SLACK if len(bests) >= k else -np.inf
-        if whole or scores[order[-1]] < cut:
-            ranked = scores[order]
-            chosen: NDArray[np.int64] = order[(ranked >= cut) & (ranked >= ranked[firsts[patient]] - SLACK)]
+        if whole or ranked[-1] < cut:
+            chosen: NDArray[np.int64] = order[(ranked >= cut) & (ranked >= ranked[first] - SLACK)]
             return chosen
         depth = min(len(scores), 4 * depth)
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
+    from typing import TypeAlias
+
+    Looks: TypeAlias = dict[Path, tuple[object, ...] | None]
 
 # A file's time stamp tells of a later change only once the clock has moved on from it.
 _CLOCK_GRAIN_NS = 50_000_000
@@ -45,12 +48,21 @@ def _files_of(database: Path) -> tuple[str, str]:
 
 
 class one_look:  # noqa: N801 (a context manager that is used like a function; a generator costs several times as much)
-    """Let this thread ask the system once for the stamp of a database, however often one query wants to know it."""
+    """Let this thread ask the system once for the stamp of a database, however often one query wants to know it.
+
+    Parameters
+    ----------
+    shared
+        What another thread has `looked_at` in its look, to go on with.
+    """
+
+    def __init__(self, shared: Looks | None = None) -> None:
+        self._shared = shared
 
     def __enter__(self) -> None:
         self._outer = _looked.known
         if self._outer is None:
-            _looked.known = {}
+            _looked.known = {} if self._shared is None else self._shared
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,8 +70,13 @@ class one_look:  # noqa: N801 (a context manager that is used like a function; a
         _looked.known = self._outer
 
 
+def looked_at() -> Looks | None:
+    """What this thread has seen in its present look, None outside of one."""
+    return _looked.known
+
+
 class _Looked(threading.local):
-    known: dict[Path, tuple[object, ...] | None] | None = None
+    known: Looks | None = None
 
 
 _looked = _Looked()

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.index.structure import ALONE
 from molsig.retrieval.aggregate import aggregate
 from molsig.retrieval.fusion import WITHIN
 from molsig.retrieval.judging import Near, judge
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import PatientVectors
 from molsig.retrieval.route import TUMOUR_KINDS
+from molsig.retrieval.side_by_side import side_by_side
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -122,16 +124,18 @@ def fused_search(
     results: list[list[SearchResult]] = [[] for _ in queries]
     near: dict[str, list[Near | None]] = {m: [None for _ in queries] for m in learned.spaces}
     spare = max(len(query.exclude) for query in queries)
-    for modality, space in learned.spaces.items():
-        rows = np.flatnonzero(asked.present[modality])
-        if not len(rows):
-            continue
-        targets = asked.vectors[modality][rows]
-        search = partial(searcher.search, space, targets, max(CANDIDATES, k) + spare, method=method, rough=True)
-        # Evidence was learned from all kinds together, as normal tissue was from its own.
-        usual = kinds if "normal" in kinds else TUMOUR_KINDS
-        free = search(kinds=usual)
-        bound = free if allowed is None and kinds == usual else search(patients=allowed, kinds=kinds)
+    # Evidence was learned from all kinds together, as normal tissue was from its own.
+    usual = kinds if "normal" in kinds else TUMOUR_KINDS
+    rows_of = {m: rows for m in learned.spaces if len(rows := np.flatnonzero(asked.present[m]))}
+
+    def search(modality: str) -> tuple[SearchResult, SearchResult]:
+        space, targets = learned.spaces[modality], asked.vectors[modality][rows_of[modality]]
+        find = partial(searcher.search, space, targets, max(CANDIDATES, k) + spare, method=method, rough=True)
+        free = find(kinds=usual)
+        return free, free if allowed is None and kinds == usual else find(patients=allowed, kinds=kinds)
+
+    for modality, (free, bound) in _searched(searcher, learned.spaces, list(rows_of), search, len(queries)).items():
+        rows = rows_of[modality]
         ends, limits = free.ranked.ends(), bound.ranked.ends()
         for place, row in enumerate(rows.tolist()):
             near[modality][row] = Near(free.ranked, ends[place], ends[place + 1], queries[row].exclude)
@@ -153,6 +157,25 @@ def fused_search(
         strange = float(judged.strange[row])
         found.append(Fused(hits, judged.posterior[row], strange, present, alike, tuple(results[row]), len(own)))
     return found
+
+
+def _searched(
+    searcher: Searcher,
+    spaces: Mapping[str, str],
+    modalities: Sequence[str],
+    search: Callable[[str], tuple[SearchResult, SearchResult]],
+    queries: int,
+) -> dict[str, tuple[SearchResult, SearchResult]]:
+    """Search each modality: of few queries at the same time, as faiss takes one processor for them.
+
+    Spaces that have yet to be read are read one after the other.
+    """
+    views = {m: view for m in modalities if (view := searcher.held(spaces[m])) is not None} if queries < ALONE else {}
+    if len(modalities) < 2 or len(views) < len(modalities):
+        return {m: search(m) for m in modalities}
+    longest_first = sorted(modalities, key=lambda m: -len(views[m].ids))
+    found = dict(zip(longest_first, side_by_side([partial(search, m) for m in longest_first]), strict=True))
+    return {m: found[m] for m in modalities}
 
 
 def _ranked(

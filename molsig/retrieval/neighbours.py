@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.scoring import directions, score_pairs
+from molsig.index.scoring import SLACK, directions, lengths, score_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from molsig.index.search import Searcher
     from molsig.index.store import Store
 
+
+SIFTED = 4
+"""Rows a patient, on average, from which on only those are compared precisely that may be the best."""
 
 _NONE = np.empty(0, np.int64)
 
@@ -66,8 +69,31 @@ class Neighbours:
         if not rows:
             return {}
         chosen = np.array([row for own in rows.values() for row in own], np.int64)
-        scores = score_pairs(directions(query[None]), np.zeros_like(chosen), self._vectors[space], chosen)
+        vectors, counts = self._vectors[space], np.fromiter(map(len, rows.values()), np.int64, len(rows))
+        if len(chosen) > SIFTED * len(rows):
+            chosen, counts = _leading(directions(query[None])[0], vectors, chosen, counts)
+        scores = score_pairs(directions(query[None]), np.zeros_like(chosen), vectors, chosen)
         if len(chosen) > len(rows):
-            starts = list(itertools.accumulate(map(len, rows.values()), initial=0))[:-1]
-            scores = np.maximum.reduceat(scores, starts)
+            scores = np.maximum.reduceat(scores, np.cumsum(counts) - counts)
         return dict(zip(rows, scores.tolist(), strict=True))
+
+
+def _leading(
+    direction: NDArray[np.float64], vectors: NDArray[np.float32], rows: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return those rows that may be their patient's best, and how many of each: fast float32 cosines tell the others.
+
+    Parameters
+    ----------
+    rows, counts
+        Rows of `vectors`, patient by patient, and how many each has.
+    """
+    # Of one query all vectors are meant; a product of matrices would wake further threads for it.
+    every = len(vectors) <= 2 * len(rows)
+    some = vectors if every else vectors[rows]
+    fast = np.vecdot(some, direction.astype(np.float32)) / lengths(some)
+    if every:
+        fast = fast[rows]
+    starts = np.cumsum(counts) - counts
+    leading = fast >= np.repeat(np.maximum.reduceat(fast, starts) - SLACK, counts)
+    return rows[leading], np.add.reduceat(leading, starts, dtype=np.int64)

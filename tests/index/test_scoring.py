@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from molsig.index.scoring import directions, leaders, leaders_of_all, precise_lengths, score_pairs
+from molsig.index.scoring import directions, first_of_each, leaders, leaders_of_all, precise_lengths, score_pairs
 from molsig.types import DIM
 
 RANDOM = np.random.default_rng(5)
@@ -52,3 +52,10 @@ def test_what_does_not_count_never_leads() -> None:
     scores = np.array([[0.5, -np.inf, 0.4, -np.inf]], np.float32)
     for k in (1, 2, 3, 4, 9):
         assert leaders_of_all(scores, k)[1].tolist() == [0, 2][: max(k, 1)]
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 300])
+def test_where_each_code_comes_first(length: int) -> None:
+    codes = RANDOM.integers(0, 40, length).astype(np.int32)
+    listed = codes.tolist()
+    assert first_of_each(codes).tolist() == [listed.index(code) for code in listed]

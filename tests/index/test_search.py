@@ -358,6 +358,32 @@ def test_a_query_asked_again_takes_the_same_way_until_something_changes(
     assert searcher.search("rna-test", queries[1], 7).hits[0][0].patient == "new"
 
 
+@pytest.mark.parametrize("k", [10, 200, 1_500])
+def test_a_rough_search_finds_as_many_and_nearly_the_same(store: Store, encoded, k: int) -> None:
+    queries = one_each(store, encoded, 20)
+    with store.writer("test") as writer:
+        writer.build_indexes(method="ivf-rabitq", force=True)
+    searcher = Searcher(store)
+    exact = searcher.search("rna-test", queries, k, method="exact").hits
+    for _ in range(2):
+        rough = [searcher.search("rna-test", query[None], k, method="index", rough=True) for query in queries]
+        for one, best in zip(rough, exact, strict=True):
+            assert len({hit.patient for hit in one.hits[0]}) == k
+            assert [hit.score for hit in one.hits[0]] == sorted((hit.score for hit in one.hits[0]), reverse=True)
+            assert one.hits[0][0].patient == best[0].patient
+        assert shared([one.hits[0] for one in rough], exact, k) > 0.9
+    assert shared(searcher.search("rna-test", queries, k, method="index", rough=True).hits, exact, k) > 0.9
+
+
+def shared(found, expected, k: int) -> float:
+    """The mean share of the expected patients that were found."""
+    of_each = [
+        len({hit.patient for hit in some} & {hit.patient for hit in best}) / k
+        for some, best in zip(found, expected, strict=True)
+    ]
+    return float(np.mean(of_each))
+
+
 def test_a_row_damaged_between_two_queries_is_told_of(store: Store, encoded) -> None:
     queries = one_each(store, encoded, 2)[:, None]
     time.sleep(0.1)

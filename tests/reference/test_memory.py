@@ -13,6 +13,7 @@ from molsig.reference import Reference
 from molsig.reference.learning import learned_for
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import load_patient_vectors
+from molsig.retrieval.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,31 @@ def holds(reference: Reference) -> bool:
 
 def told(reference: Reference, patient: str, **how: Any) -> dict[str, Any]:
     return reference.query(patient, vote=["cancer_type", "age"], k=20, **how).to_dict()
+
+
+@pytest.mark.parametrize("how", [{}, {"where": "sex = 'female'"}, {"fusion": "weighted"}, {"kind": "any"}])
+def test_modalities_searched_side_by_side_give_the_same_answers(
+    learned: Path, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warm = Reference.open(learned)
+    warm.warm()
+    together = []
+
+    def counted(tasks: Any) -> Any:
+        together.append(len(tasks))
+        return side_by_side(tasks)
+
+    monkeypatch.setattr("molsig.retrieval.fused.side_by_side", counted)
+    asked = [patient for patient in warm._store.patient_ids()[::30] if len(warm.query(patient).modalities) > 1]
+    answers = {}
+    for processors in (1, 3):
+        together.clear()
+        monkeypatch.setattr("molsig.retrieval.side_by_side._processors", lambda count=processors: count)
+        answers[processors] = [told(warm, patient, **how) for patient in asked]
+        if how.get("kind") != "any":
+            assert together
+            assert min(together) > 1
+    assert answers[1] == answers[3]
 
 
 @pytest.mark.parametrize(
