@@ -1,10 +1,10 @@
 """Fused queries as a reference grows: ``python -m benchmarks.fused_scale [--sizes 5000,20000,...] [--folder DIR]``.
 
-Invented patients with RNA, mutation and miRNA vectors; what they have in common is their cluster, and cancer types are
-groups of clusters. The evidence is learned on the first size and kept while patients are added, so that every size is
-asked in the same way. Asked are new patients with all three, one by one, once what stored patients say is held (as far
-as the memory allowed goes). Prints milliseconds by size, with the exponent of the line through their logarithms: 1
-would be a cost that grows as the patients do.
+Invented patients with vectors of RNA, mutations and miRNA, or of what ``--modalities`` names; what they have in common
+is their cluster, and cancer types are groups of clusters. The evidence is learned on the first size and kept while
+patients are added, so that every size is asked in the same way. Asked are new patients with all modalities, one by one,
+once what stored patients say is held (as far as the memory allowed goes). Prints milliseconds by size, with the exponent
+of the line through their logarithms: 1 would be a cost that grows as the patients do.
 
 A size is the one before it, copied, and what is added to it. A million patients take half an hour or more to make and
 some 60 GB while they are made, 25 GB after; with ``--keep`` they stay in the folder and are asked again by the next
@@ -47,14 +47,23 @@ _BLOCK = 10_000
 
 
 class Patients:
-    """Vectors that share their cluster over all modalities, drawn in the same way at any size."""
+    """Vectors that share their cluster over all modalities, drawn in the same way at any size.
 
-    def __init__(self, types: int = TYPES, seed: int = 3) -> None:
+    Parameters
+    ----------
+    types
+        How many cancer types they have.
+    modalities
+        What each of them has a vector of.
+    """
+
+    def __init__(self, types: int = TYPES, modalities: Sequence[str] = MODALITIES, seed: int = 3) -> None:
+        self.modalities = tuple(modalities)
         random = np.random.default_rng(seed)
         self._mixture = Mixture()
         shape = (self._mixture.centres, self._mixture.intrinsic)
-        self._centres = {m: random.standard_normal(shape) for m in MODALITIES}
-        self._turns = {m: np.linalg.qr(random.standard_normal((DIM, self._mixture.intrinsic)))[0].T for m in MODALITIES}
+        self._centres = {m: random.standard_normal(shape) for m in modalities}
+        self._turns = {m: np.linalg.qr(random.standard_normal((DIM, self._mixture.intrinsic)))[0].T for m in modalities}
         self.type_of = random.integers(0, types, self._mixture.centres)
 
     def draw(self, rows: int, seed: int) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
@@ -63,7 +72,7 @@ class Patients:
         mix = self._mixture
         cluster = random.integers(0, mix.centres, rows)
         vectors = {}
-        for modality in MODALITIES:
+        for modality in self.modalities:
             inner = self._centres[modality][cluster] + mix.spread * random.standard_normal((rows, mix.intrinsic))
             noise = mix.noise * np.linalg.norm(inner, axis=1, keepdims=True) / np.sqrt(DIM)
             block = random.standard_normal((rows, DIM), dtype=np.float32)
@@ -73,14 +82,13 @@ class Patients:
         return cluster, vectors
 
 
-def grow(reference: Reference, folder: Path, start: int, stop: int, types: int = TYPES) -> None:
+def grow(reference: Reference, folder: Path, start: int, stop: int, drawn: Patients) -> None:
     """Ingest the patients from `start` to `stop` as files, all at once: the indexes are built once."""
-    drawn = Patients(types)
     clusters = np.empty(stop - start, np.int64)
     shape = (stop - start, DIM)
     blocks = {
         modality: np.lib.format.open_memmap(folder / f"{modality}.npy", mode="w+", dtype=np.float32, shape=shape)
-        for modality in MODALITIES
+        for modality in drawn.modalities
     }
     for first in range(0, len(clusters), _BLOCK):
         some = slice(first, min(first + _BLOCK, len(clusters)))
@@ -95,11 +103,11 @@ def grow(reference: Reference, folder: Path, start: int, stop: int, types: int =
     sites = [f"S{number % SITES:02d}" for number in numbers]
     pq.write_table(pa.table({"patient": names, "cancer_type": kinds, "site": sites}), folder / "patients.parquet")
     (folder / "ids.txt").write_text("\n".join(names) + "\n")
-    sources = {m: {"path": folder / f"{m}.npy", "ids": folder / "ids.txt"} for m in MODALITIES}
+    sources = {m: {"path": folder / f"{m}.npy", "ids": folder / "ids.txt"} for m in drawn.modalities}
     reference.ingest(vectors=sources, patients=folder / "patients.parquet", learn=False)
 
 
-def make(folder: Path, size: int, before: int, types: int) -> dict[str, Any]:
+def make(folder: Path, size: int, before: int, drawn: Patients) -> dict[str, Any]:
     """Make the reference of a size from the one of `before` patients, which is none where that is 0."""
     unfinished = folder / f"{size}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -111,7 +119,7 @@ def make(folder: Path, size: int, before: int, types: int) -> dict[str, Any]:
         reference = Reference.open(place)
     else:
         reference = Reference.create(place)
-    grow(reference, unfinished, before, size, types)
+    grow(reference, unfinished, before, size, drawn)
     if not before:
         reference.learn("cancer_type", groups="site")
     place.rename(place_of(folder, size))
@@ -124,12 +132,13 @@ def place_of(folder: Path, size: int) -> Path:
     return folder / f"{size}.molsig"
 
 
-def ask(folder: Path, size: int, queries: int, types: int) -> dict[str, Any]:
+def ask(folder: Path, size: int, queries: int, drawn: Patients) -> dict[str, Any]:
     """Ask new patients one by one."""
-    drawn = Patients(types)
     reference = Reference.open(place_of(folder, size))
+    if (stored := {one["modality"] for one in reference.encoders()}) != set(drawn.modalities):
+        raise SystemExit(f"{place_of(folder, size)} has {', '.join(sorted(stored))}: ask for these, or choose a folder")
     clusters, vectors = drawn.draw(queries + WARMING, 7)
-    asked = [{m: vectors[m][row] for m in MODALITIES} for row in range(queries + WARMING)]
+    asked = [{m: vectors[m][row] for m in drawn.modalities} for row in range(queries + WARMING)]
     begin = time.perf_counter()
     held = reference.warm("cancer_type")
     warming = time.perf_counter() - begin
@@ -173,6 +182,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", default="5000,20000,60000,200000", help="patients, parted by commas, growing")
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--types", type=int, default=TYPES, help="cancer types")
+    parser.add_argument("--modalities", default=",".join(MODALITIES), help="parted by commas; report is another")
     parser.add_argument("--folder", type=Path, help="where to write; a temporary folder by default")
     parser.add_argument("--keep", action="store_true", help="leave what was made in the folder, and use what is there")
     parser.add_argument("--json", action="store_true")
@@ -180,17 +190,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.task:
         task, size, other = options.task[0], int(options.task[1]), int(options.task[2])
-        print(json.dumps({"make": make, "ask": ask}[task](options.folder, size, other, options.types)))
+        drawn = Patients(options.types, options.modalities.split(","))
+        print(json.dumps({"make": make, "ask": ask}[task](options.folder, size, other, drawn)))
         return
+    words = ("--types", options.types, "--modalities", options.modalities)
     sizes = sorted({int(one) for one in options.sizes.split(",")})
     if options.keep:
         if options.folder is None:
             parser.error("--keep needs a --folder")
         options.folder.mkdir(parents=True, exist_ok=True)
-        lines = measured(options.folder, sizes, options.queries, options.types, keep=True)
+        lines = measured(options.folder, sizes, options.queries, words, keep=True)
     else:
         with tempfile.TemporaryDirectory(dir=options.folder) as place:
-            lines = measured(Path(place), sizes, options.queries, options.types, keep=False)
+            lines = measured(Path(place), sizes, options.queries, words, keep=False)
     times = [one["p50_ms"] for one in lines]
     exponent = float(np.polyfit(np.log(sizes), np.log(times), 1)[0]) if len(sizes) > 1 else float("nan")
     if options.json:
@@ -201,9 +213,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"\nmilliseconds grow as patients to the power of {exponent:.2f}")
 
 
-def measured(folder: Path, sizes: Sequence[int], queries: int, types: int, *, keep: bool) -> list[dict[str, Any]]:
-    """Make and ask every size."""
-    lines, before, shared = [], 0, ("--folder", folder, "--types", types)
+def measured(
+    folder: Path, sizes: Sequence[int], queries: int, words: Sequence[object], *, keep: bool
+) -> list[dict[str, Any]]:
+    """Make and ask every size; `words` say what patients are like."""
+    lines, before, shared = [], 0, ("--folder", folder, *words)
     for size in sizes:
         made: dict[str, Any] = {"added_s": None, "making_peak_mb": None}
         if not place_of(folder, size).exists():

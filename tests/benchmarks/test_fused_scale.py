@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import fused_scale
+from molsig.reference import Reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +41,20 @@ def test_sizes_are_made_from_one_another_and_asked(
     assert out.startswith("| patients | p50 ms |")
     assert "\n| 450 | " in out
     assert "power" not in out
+    with pytest.raises(subprocess.CalledProcessError):
+        fused_scale.main([*words, "--sizes", "450", "--keep", "--modalities", "rna,report"])
+
+
+def test_other_modalities_may_be_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = ["--queries", "4", "--folder", str(tmp_path), "--types", "4", "--sizes", "300", "--keep", "--json"]
+    fused_scale.main([*words, "--modalities", "rna,mutation,mirna,report"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["sizes"][0]["held"]
+    stored = Reference.open(tmp_path / "300.molsig").encoders()
+    assert {one["modality"] for one in stored} == {"rna", "mutation", "mirna", "report"}
 
 
 def test_patients_of_a_cluster_lie_together_in_every_modality() -> None:
