@@ -3,8 +3,8 @@
 Invented patients with vectors of RNA, mutations and miRNA, or of what ``--modalities`` names; what they have in common
 is their cluster, and cancer types are groups of clusters. The evidence is learned on the first size and kept while
 patients are added, so that every size is asked in the same way. Asked are new patients with all modalities, one by one,
-once what stored patients say is held (as far as the memory allowed goes). Prints milliseconds by size, with the exponent
-of the line through their logarithms: 1 would be a cost that grows as the patients do.
+once what stored patients say is held (as far as the memory allowed goes). Prints milliseconds by size, with the
+exponent of the line through their logarithms: 1 would be a cost that grows as the patients do.
 
 A size is the one before it, copied, and what is added to it. A million patients take half an hour or more to make and
 some 60 GB while they are made, 25 GB after; with ``--keep`` they stay in the folder and are asked again by the next
