@@ -218,7 +218,8 @@ def _propose(
             proposed, left = np.delete(proposed, full, axis=0), np.delete(left, full)
         if few_cells and selects and len(left):
             few_cells = False
-            continue
+            if structure.effort_for(info.effort, _share(placed, depth, rough=False), depth) > effort:
+                continue
         if depth >= rows:
             break
         if selects and not view.one_each and len(left):
@@ -235,13 +236,18 @@ def _propose(
 
 def _wanted(placed: Placed, k: int, *, rough: bool) -> tuple[int, float]:
     """Return how many patients are looked for, and how many rows in play it takes to find them."""
-    # Some more patients than asked for: shortened vectors may have put the last of them in another order.
-    enough = min(placed.patients, k + (0 if rough else max(2, k // 4)))
     tuned, further = placed.generation.info.depth, max(0, k - K)
-    # A great depth is tuned where many of the nearest look alike: it holds most of a rough search's neighbours already.
-    tuned = max(tuned, min(tuned, ROUGH_DEPTH) + ROUGHLY * further) if rough else tuned + FURTHER * further
+    # What proposes whatever a filter keeps or not has nothing to spare: those kept may be the far ones of them.
+    lean = rough and (placed.kept is None or placed.cells is not None)
+    # Some more patients than asked for: shortened vectors may have put the last of them in another order.
+    enough = min(placed.patients, k + (0 if lean else max(2, k // 4)))
+    if lean:
+        # A great depth is tuned where many of the nearest look alike: it holds most of these neighbours already.
+        tuned = max(tuned, min(tuned, ROUGH_DEPTH) + ROUGHLY * further)
+    else:
+        tuned += (ROUGHLY if rough else FURTHER) * further
     # As many rows as give that many patients, where they are spread evenly.
-    return enough, max(tuned, (1.2 if rough else 1.5) * enough * min(placed.covered / placed.patients, 4))
+    return enough, max(tuned, (1.2 if lean else 1.5) * enough * min(placed.covered / placed.patients, 4))
 
 
 def _share(placed: Placed, depth: int, *, rough: bool) -> float:
@@ -285,10 +291,11 @@ def search_plain(placed: Placed, directions: NDArray[np.float64], k: int, *, rou
         file.check(rows)
         fast = inner_products(queries, file.matrix, rows[None])[0]
     fast /= file.short_lengths[rows]
-    if rough:
-        return Found(np.zeros_like(rows), rows, fast)
-    rows = rows[fast >= np.partition(fast, len(fast) - k)[len(fast) - k] - SLACK]
+    leading = fast >= np.partition(fast, len(fast) - k)[len(fast) - k] - SLACK
+    rows = rows[leading]
     number = np.zeros_like(rows)
+    if rough:
+        return Found(number, rows, fast[leading])
     scores = score_pairs(directions, number, file.matrix, rows, file.facts.lengths[rows])
     return Found(number, rows, scores)
 

@@ -98,6 +98,14 @@ def kept_open(database: Path) -> Iterator[None]:
         kept.let_go()
 
 
+def is_kept_open(database: Path) -> bool:
+    """Whether this thread keeps a database open: others must not be waited for that may want to open it too.
+
+    They would wait for a commit that waits for the end of the keeping.
+    """
+    return database in _kept.of
+
+
 @contextmanager
 def _opened(database: Path, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
     _must_be_there(database)

@@ -238,7 +238,9 @@ class IvfRabitq:
         module, coarse = faiss(), self._coarse
         if coarse is None:
             coarse = module.IndexScalarQuantizer(DIM, module.ScalarQuantizer.QT_bf16, module.METRIC_INNER_PRODUCT)
-            coarse.add(module.downcast_index(self._index.quantizer).reconstruct_n(0, self.cells))
+            centres = module.downcast_index(self._index.quantizer).reconstruct_n(0, self.cells)
+            # What all have in common changes the order of none, and would leave few bits to tell them apart by.
+            coarse.add(centres - centres.mean(axis=0))
             self._coarse = coarse
         near, cells = coarse.search(query, effort)
         scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)

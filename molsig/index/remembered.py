@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
@@ -60,7 +61,7 @@ class RememberedStore(Store):
 
     def active_spaces(self) -> Mapping[str, str]:
         """As `Store.active_spaces`."""
-        return self._once("active spaces", super().active_spaces)
+        return self._once("active spaces", lambda: MappingProxyType(super(RememberedStore, self).active_spaces()))
 
     def space_names(self) -> list[SpaceName]:
         """As `Store.space_names`."""

@@ -80,40 +80,36 @@ class _Held:
 
 @dataclass(frozen=True, eq=False)
 class _Single:
-    """The way that a query took, for single ones that are asked alike while the reference stands still.
-
-    Attributes
-    ----------
-    like
-        What the first found.
-    """
+    """The way that a query took through a structure, for single ones asked alike while the reference stands still."""
 
     held: _Held
     placed: Placed
     k: int
     rough: bool
-    like: SearchResult
+    reason: str
 
-    def result(self, query: NDArray[np.float32], now: object) -> SearchResult | None:
-        """What one query finds; None where the reference has changed, or is damaged, or too few are found."""
-        view = self.held.view
-        if now is None or self.held.stamp != now or self.held.problem or view.vectors.damage:
-            return None
+    def serves(self, now: object) -> bool:
+        """Whether the reference is still as it was, and sound as far as is known."""
+        held = self.held
+        return now is not None and held.stamp == now and not held.problem and not held.view.vectors.damage
+
+    def result(self, query: NDArray[np.float32]) -> SearchResult | None:
+        """What one query finds; None where too few are found this way, or a row is damaged."""
+        view, info = self.held.view, self.placed.generation.info
         try:
             found = search_plain(self.placed, directions(query), self.k, rough=self.rough)
         except DamagedError:
             return None  # met again, and told of, by the search that follows
         if found is None:
             return None
-        like = self.like
         return SearchResult(
             ranked=Ranked.of(view, 1, found, self.k),
-            method=like.method,
-            reason=like.reason,
-            recall=like.recall,
-            rows=like.rows,
+            method=info.method,
+            reason=self.reason,
+            recall=info.recall,
+            rows=len(view.ids),
             candidates=len(found.positions),
-            snapshot=like.snapshot,
+            snapshot=view.standing.snapshot,
         )
 
 
@@ -177,12 +173,14 @@ class Searcher:
         UsageError
             No such space or method, or `k` is under 1.
         """
-        asked = (space, k, kinds if kinds is None else tuple(kinds), method, rough)
-        if patients is None and not exclude and len(queries) == 1 and (again := self._singles.get(asked)) is not None:
-            known = again.result(queries, self._stamp(space))
-            if known is not None:
+        kinds = None if kinds is None else tuple(kinds)
+        single = patients is None and not exclude and np.ndim(queries) == 2 and len(queries) == 1
+        asked = (space, k, kinds, method, rough)
+        if single and (again := self._singles.get(asked)) is not None:
+            if not again.serves(self._stamp(space)):
+                self._singles.pop(asked, None)
+            elif (known := again.result(queries)) is not None:
                 return known
-            self._singles.pop(asked, None)
         if method not in METHODS:
             raise UsageError(f"unknown search method {method!r}: choose one of {', '.join(METHODS)}")
         if k < 1:
@@ -193,16 +191,24 @@ class Searcher:
             play = held.view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
                 found = self._search(held, wanted, k, play, method, rough=rough)
-                if play.rows is None and found.method != "exact" and len(self._singles) < SINGLES_HELD:
-                    placed = held.placed
-                    if placed is not None and placed.plain:
-                        self._singles[asked] = _Single(held, placed, k, rough=rough, like=found)
+                if single and play.rows is None and found.method != "exact" and not found.notes:
+                    self._ask_again(asked, held, found.reason)
                 return found
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
                 database_stamp(self._store.database, again=True)
                 with self._lock:
                     self._spaces.pop(space, None)
+
+    def _ask_again(self, asked: tuple[str, int, tuple[str, ...] | None, str, bool], held: _Held, reason: str) -> None:
+        """Let the next single query that is asked alike take the same way."""
+        space, k, _, _, rough = asked
+        with self._lock:
+            # Of a state that is past already nothing is kept.
+            if self._spaces.get(space) is held and held.placed is not None and held.placed.plain:
+                while len(self._singles) >= SINGLES_HELD:
+                    self._singles.pop(next(iter(self._singles)))
+                self._singles[asked] = _Single(held, held.placed, k, rough, reason)
 
     def _search(
         self, held: _Held, wanted: NDArray[np.float64], k: int, play: InPlay, method: str, *, rough: bool

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.index.connection import is_kept_open
 from molsig.index.structure import ALONE
 from molsig.retrieval.aggregate import aggregate
+from molsig.retrieval.at_once import at_once
 from molsig.retrieval.fusion import WITHIN
 from molsig.retrieval.judging import Near, judge
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import PatientVectors
 from molsig.retrieval.route import TUMOUR_KINDS
-from molsig.retrieval.side_by_side import side_by_side
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -134,7 +135,9 @@ def fused_search(
         free = find(kinds=usual)
         return free, free if allowed is None and kinds == usual else find(patients=allowed, kinds=kinds)
 
-    for modality, (free, bound) in _searched(searcher, learned.spaces, list(rows_of), search, len(queries)).items():
+    for modality, (free, bound) in _searched(
+        store, searcher, learned.spaces, list(rows_of), search, len(queries)
+    ).items():
         rows = rows_of[modality]
         ends, limits = free.ranked.ends(), bound.ranked.ends()
         for place, row in enumerate(rows.tolist()):
@@ -160,6 +163,7 @@ def fused_search(
 
 
 def _searched(
+    store: Store,
     searcher: Searcher,
     spaces: Mapping[str, str],
     modalities: Sequence[str],
@@ -170,11 +174,13 @@ def _searched(
 
     Spaces that have yet to be read are read one after the other.
     """
-    views = {m: view for m in modalities if (view := searcher.held(spaces[m])) is not None} if queries < ALONE else {}
-    if len(modalities) < 2 or len(views) < len(modalities):
+    views: dict[str, SpaceView] = {}
+    if len(modalities) > 1 and queries < ALONE and not is_kept_open(store.database):
+        views = {m: view for m in modalities if (view := searcher.held(spaces[m])) is not None}
+    if not views or len(views) < len(modalities):
         return {m: search(m) for m in modalities}
     longest_first = sorted(modalities, key=lambda m: -len(views[m].ids))
-    found = dict(zip(longest_first, side_by_side([partial(search, m) for m in longest_first]), strict=True))
+    found = dict(zip(longest_first, at_once([partial(search, m) for m in longest_first]), strict=True))
     return {m: found[m] for m in modalities}
 
 

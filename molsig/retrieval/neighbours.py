@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.scoring import SLACK, directions, lengths, score_pairs
+from molsig.index.scoring import SLACK, directions, score_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SIFTED = 4
 """Rows a patient, on average, from which on only those are compared precisely that may be the best."""
 
+_SHORT = 1e-30
 _NONE = np.empty(0, np.int64)
 
 
@@ -91,9 +92,13 @@ def _leading(
     # Of one query all vectors are meant; a product of matrices would wake further threads for it.
     every = len(vectors) <= 2 * len(rows)
     some = vectors if every else vectors[rows]
-    fast = np.vecdot(some, direction.astype(np.float32)) / lengths(some)
+    squares = np.vecdot(some, some)
+    # Squares this small are not precise, or have become 0: such a row is compared whatever its cosine seems to be.
+    short = squares < _SHORT
+    squares[short] = 1
+    fast = np.vecdot(some, direction.astype(np.float32)) / np.sqrt(squares)
     if every:
-        fast = fast[rows]
+        fast, short = fast[rows], short[rows]
     starts = np.cumsum(counts) - counts
-    leading = fast >= np.repeat(np.maximum.reduceat(fast, starts) - SLACK, counts)
+    leading = short | (fast >= np.repeat(np.maximum.reduceat(fast, starts) - SLACK, counts))
     return rows[leading], np.add.reduceat(leading, starts, dtype=np.int64)

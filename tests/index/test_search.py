@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -371,17 +373,66 @@ def test_a_rough_search_finds_as_many_and_nearly_the_same(store: Store, encoded,
             assert len({hit.patient for hit in one.hits[0]}) == k
             assert [hit.score for hit in one.hits[0]] == sorted((hit.score for hit in one.hits[0]), reverse=True)
             assert one.hits[0][0].patient == best[0].patient
-        assert shared([one.hits[0] for one in rough], exact, k) > 0.9
-    assert shared(searcher.search("rna-test", queries, k, method="index", rough=True).hits, exact, k) > 0.9
+        assert share_of([one.hits[0] for one in rough], exact, k) > 0.9
+    assert share_of(searcher.search("rna-test", queries, k, method="index", rough=True).hits, exact, k) > 0.9
 
 
-def shared(found, expected, k: int) -> float:
+def share_of(found, expected, k: int) -> float:
     """The mean share of the expected patients that were found."""
     of_each = [
         len({hit.patient for hit in some} & {hit.patient for hit in best}) / k
         for some, best in zip(found, expected, strict=True)
     ]
     return float(np.mean(of_each))
+
+
+def test_a_batch_is_not_held_after_it_was_answered(store: Store, encoded) -> None:
+    queries = one_each(store, encoded, 30)
+    time.sleep(0.1)
+    searcher = Searcher(store)
+    for asked in (queries, queries[:1]):
+        found = searcher.search("rna-test", asked, 7)
+        assert found.hits
+        known = weakref.ref(found)
+        del found
+        gc.collect()
+        assert known() is None
+
+
+@pytest.mark.parametrize("shared", [30, 1000])
+def test_single_queries_find_as_much_as_a_batch_where_vectors_have_much_in_common(
+    store: Store, encoded, shared: int
+) -> None:
+    random = np.random.default_rng(4)
+    centres = 3 * random.standard_normal((100, DIM))
+    vectors = centres[random.integers(0, 100, 5_040)] + random.standard_normal((5_040, DIM))
+    vectors[:, 7] += shared
+    with store.writer("test") as writer:
+        writer.commit([encoded([f"P{n}" for n in range(5_000)], vectors=vectors[:5_000].astype(np.float32))])
+        writer.build_indexes(method="ivf-rabitq")
+    queries, searcher = vectors[5_000:].astype(np.float32), Searcher(store)
+    exact = searcher.search("rna-test", queries, 10, method="exact").hits
+    batch = share_of(searcher.search("rna-test", queries, 10, method="index").hits, exact, 10)
+    for _ in range(2):
+        single = [searcher.search("rna-test", query[None], 10, method="index").hits[0] for query in queries]
+        assert share_of(single, exact, 10) >= batch - 0.01
+
+
+@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq"])
+def test_a_rough_search_under_a_filter_finds_what_lies_far_from_the_query(store: Store, encoded, method: str) -> None:
+    random = np.random.default_rng(5)
+    cluster = random.integers(0, 20, 5_040)
+    vectors = random.standard_normal((20, DIM))[cluster] + random.standard_normal((5_040, DIM))
+    vectors = vectors.astype(np.float32)
+    with store.writer("test") as writer:
+        for kind, first in (("tumour", 0), ("normal", 10)):
+            rows = np.flatnonzero((cluster[:5_000] >= first) & (cluster[:5_000] < first + 10))
+            writer.commit([encoded([f"{kind}{row}" for row in rows], vectors=vectors[rows], kind=kind, digest=kind)])
+        writer.build_indexes(method=method)
+    queries, searcher = vectors[5_000:][cluster[5_000:] >= 10], Searcher(store)
+    exact = searcher.search("rna-test", queries, 200, method="exact", kinds=("tumour",)).hits
+    rough = searcher.search("rna-test", queries, 200, method="index", kinds=("tumour",), rough=True).hits
+    assert share_of(rough, exact, 200) > 0.8
 
 
 def test_a_row_damaged_between_two_queries_is_told_of(store: Store, encoded) -> None:
@@ -425,8 +476,9 @@ def test_bad_queries_are_refused(store: Store, encoded) -> None:
     for query in (np.zeros((1, DIM)), np.full((1, DIM), np.nan), np.full((1, DIM), np.inf)):
         with pytest.raises(InputError, match="zero or not finite"):
             searcher.search("rna-test", query.astype(np.float32), 3)
-    with pytest.raises(InputError, match="expected"):
-        searcher.search("rna-test", good[0], 3)
+    for shape in (good[0], good[0, 0], good[None]):
+        with pytest.raises(InputError, match="expected"):
+            searcher.search("rna-test", shape, 3)
     with pytest.raises(UsageError, match="did you mean 'rna-test'"):
         searcher.search("rna-tset", good, 3)
     with pytest.raises(UsageError, match="at least 1"):

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from molsig.errors import DamagedError, InputError, UsageError
+from molsig.index.connection import kept_open
 from molsig.reference import Reference
 from molsig.reference.learning import learned_for
+from molsig.retrieval.at_once import at_once
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import load_patient_vectors
-from molsig.retrieval.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,19 +74,34 @@ def test_modalities_searched_side_by_side_give_the_same_answers(
 
     def counted(tasks: Any) -> Any:
         together.append(len(tasks))
-        return side_by_side(tasks)
+        return at_once(tasks)
 
-    monkeypatch.setattr("molsig.retrieval.fused.side_by_side", counted)
+    monkeypatch.setattr("molsig.retrieval.fused.at_once", counted)
     asked = [patient for patient in warm._store.patient_ids()[::30] if len(warm.query(patient).modalities) > 1]
     answers = {}
     for processors in (1, 3):
         together.clear()
-        monkeypatch.setattr("molsig.retrieval.side_by_side._processors", lambda count=processors: count)
+        monkeypatch.setattr("molsig.retrieval.at_once._processors", lambda count=processors: count)
         answers[processors] = [told(warm, patient, **how) for patient in asked]
         if how.get("kind") != "any":
             assert together
             assert min(together) > 1
     assert answers[1] == answers[3]
+
+
+def test_what_keeps_the_database_open_searches_one_modality_after_the_other(
+    learned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Another thread may have to open it too, and wait for a commit that waits for this one.
+    warm = Reference.open(learned)
+    warm.warm()
+    asked = next(p for p in warm._store.patient_ids() if len(warm.query(p).modalities) > 1)
+    expected = told(warm, asked)
+    monkeypatch.setattr("molsig.retrieval.fused.at_once", lambda tasks: pytest.fail("threads were started"))
+    with pytest.raises(pytest.fail.Exception, match="threads were started"):
+        told(warm, asked)
+    with kept_open(warm._store.database):
+        assert told(warm, asked) == expected
 
 
 @pytest.mark.parametrize(

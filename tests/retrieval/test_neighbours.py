@@ -41,3 +41,16 @@ def test_a_patient_s_cosine_is_that_of_their_best_row(tmp_path: Path, rows: int,
     }
     assert {name: found[name] for name in asked[:2]} == expected
     assert list(found) == ["P7", "P0", "P3"]
+
+
+def test_a_best_row_too_short_for_float32_to_square_is_found(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(2).standard_normal((8, DIM)).astype(np.float32)
+    query = vectors[3].copy()
+    vectors[3] *= np.float32(1e-24)
+    vectors[5] = 0
+    items = tuple(map(str, range(8)))
+    store = Store.create(tmp_path / "r.molsig")
+    with store.writer("test") as writer:
+        writer.commit([Encoded("report", "space", (SampleId("A-01", "A"),) * 8, items, vectors, items)])
+    found = Neighbours(store, Searcher(store), ["space"], ["A"]).cosines("space", query, ["A"])
+    assert found["A"] == pytest.approx(1.0)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 
-def side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:
+def at_once(tasks: Sequence[Callable[[], T]]) -> list[T]:
     """Return what tasks give, in their order, each thread taking the next one that is left; the longest come first.
 
     Threads are started for the call, which takes a tenth of a millisecond: none is left idle, or lost by a fork. They
-    see the files as this thread saw them in its present look. What the first failing task raised is raised here, once
-    all are through.
+    see the files as this thread saw them in its present look. What a task raised is raised here, once all threads are
+    through: an interruption before errors, and of these the first task's. This thread must not keep a database open
+    (`connection.is_kept_open`) that a task may want to open.
     """
     left = deque(enumerate(tasks))
     done: dict[int, T] = {}
@@ -39,14 +40,26 @@ def side_by_side(tasks: Sequence[Callable[[], T]]) -> list[T]:
                 except BaseException as error:
                     failed[number] = error
 
-    threads = [threading.Thread(target=work, name="molsig search") for _ in range(min(len(tasks), _processors()) - 1)]
-    for thread in threads:
-        thread.start()
-    work()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[min(failed)]
+    threads: list[threading.Thread] = []
+    try:
+        for _ in range(min(len(tasks), _processors()) - 1):
+            thread = threading.Thread(target=work, name="molsig search")
+            try:
+                thread.start()
+            except RuntimeError:
+                break  # the system gives no more threads: those there are do it all
+            threads.append(thread)
+        work()
+    finally:
+        left.clear()
+        for thread in threads:
+            thread.join()
+    try:
+        if failed:
+            raise failed[min(failed, key=lambda number: (isinstance(failed[number], Exception), number))]
+    finally:
+        # An error holds the frames that hold it.
+        failed.clear()
     return [done[number] for number in range(len(tasks))]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from molsig.index.stamp import database_stamp, one_look
-from molsig.retrieval import side_by_side as module
-from molsig.retrieval.side_by_side import side_by_side
+from molsig.retrieval import at_once as module
+from molsig.retrieval.at_once import at_once
 
 
 @pytest.mark.parametrize("processors", [1, 2, 5])
@@ -23,14 +23,14 @@ def test_results_come_in_the_order_of_the_tasks(tasks: int, processors: int, mon
         time.sleep(0.002 * (tasks - number))
         return number
 
-    assert side_by_side([lambda number=number: task(number) for number in range(tasks)]) == list(range(tasks))
+    assert at_once([lambda number=number: task(number) for number in range(tasks)]) == list(range(tasks))
     assert threading.active_count() == before
 
 
 def test_two_tasks_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_processors", lambda: 2)
     met = threading.Barrier(2, timeout=30)
-    assert len({*side_by_side([met.wait, met.wait])}) == 2
+    assert len({*at_once([met.wait, met.wait])}) == 2
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -43,8 +43,31 @@ def test_an_error_is_raised_where_it_was_asked_for(failing: int, monkeypatch: py
             raise ValueError(f"task {number}")
 
     with pytest.raises(ValueError, match=f"task {failing}"):
-        side_by_side([lambda number=number: task(number) for number in range(3)])
+        at_once([lambda number=number: task(number) for number in range(3)])
     assert threading.active_count() == before
+
+
+def test_an_interruption_comes_before_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_processors", lambda: 2)
+    met = threading.Barrier(2, timeout=30)
+
+    def task(error: BaseException) -> None:
+        met.wait()
+        raise error
+
+    tasks = [lambda: task(ValueError("first")), lambda: task(KeyboardInterrupt())]
+    with pytest.raises(KeyboardInterrupt):
+        at_once(tasks)
+
+
+def test_a_system_without_further_threads_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_processors", lambda: 3)
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert at_once([lambda number=number: number for number in range(4)]) == [0, 1, 2, 3]
 
 
 def test_all_threads_share_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,5 +85,5 @@ def test_all_threads_share_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         first = database_stamp(file)
         file.write_text("longer")
         time.sleep(0.1)
-        assert side_by_side([look, look]) == [first, first]
-    assert side_by_side([look, look]) == [database_stamp(file)] * 2 != [first, first]
+        assert at_once([look, look]) == [first, first]
+    assert at_once([look, look]) == [database_stamp(file)] * 2 != [first, first]
