@@ -45,8 +45,8 @@ def _leaders(
 
 
 def _products(directions: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    # One query is bound by memory: BLAS is no faster, and its threads wait for each other on a busy machine.
+    # One query is bound by memory. A product of matrices wakes further threads for it, which get in the way of others.
     if len(directions) == 1:
-        one: NDArray[np.float32] = np.einsum("ij,j->i", vectors, directions[0])[None]
+        one: NDArray[np.float32] = np.vecdot(vectors, directions[0])[None]
         return one
     return directions @ vectors.T
