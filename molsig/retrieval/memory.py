@@ -18,7 +18,7 @@ import numpy as np
 from molsig.index.arrays import distinct
 from molsig.index.names import names_at
 from molsig.retrieval.roster import Roster
-from molsig.retrieval.sayings import Sayings, rows_of, rows_proposed, vectors_of
+from molsig.retrieval.sayings import Sayings, Unheld, rows_of, rows_proposed, vectors_of
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from molsig.index.store import Store
     from molsig.index.view import SpaceView
     from molsig.retrieval.learned import Learned
+    from molsig.retrieval.patient_vectors import PatientVectors
 
 MEMORY = 2 << 30
 """Bytes that may be held: about 500,000 patients with three modalities and thirty classes, and their probabilities of
@@ -222,14 +223,13 @@ class PatientMemory:
         alone = np.empty((modalities, n if whole else 0, classes))
         present, posterior = np.empty((modalities, n), bool), np.empty((n, classes))
 
-        def say(numbers: NDArray[np.int64], whole: bool) -> Sayings:
+        def vectors_at(numbers: NDArray[np.int64]) -> PatientVectors:
             some = [names[number] for number in numbers.tolist()]
-            vectors = vectors_of(some, {m: one[numbers] for m, one in codes.items()}, by_modality)
-            return Sayings.of(learned, model, vectors, whole=whole)
+            return vectors_of(some, {m: one[numbers] for m, one in codes.items()}, by_modality)
 
         kept: list[str] = []
         for start in range(0, n, _AT_A_TIME):
-            part = say(np.arange(start, min(n, start + _AT_A_TIME)), whole)
+            part = Sayings.of(learned, model, vectors_at(np.arange(start, min(n, start + _AT_A_TIME))), whole=whole)
             at = slice(len(kept), len(kept) + len(part.patients))
             posterior[at], present[:, at] = part.posterior, part.present
             if whole:
@@ -239,8 +239,12 @@ class PatientMemory:
         # Who has normal samples alone says nothing.
         row_of = np.arange(n) if len(kept) == n else _places(names, kept)
         number_of = np.flatnonzero(row_of >= 0)
-        read = None if whole else lambda rows: say(number_of[rows], True)
-        held = Sayings(tuple(kept), present[:, some], posterior[some], fused[some], alone[:, some], read)
+        unheld = None
+        if not whole:
+            # Probabilities alone are held of what has classes only.
+            assert model is not None
+            unheld = Unheld(learned, model, lambda rows: vectors_at(number_of[rows]))
+        held = Sayings(tuple(kept), present[:, some], posterior[some], fused[some], alone[:, some], unheld)
         return _Held(learned, views, held, {id(view): row_of[roster.numbers[space]] for space, view in views.items()})
 
 

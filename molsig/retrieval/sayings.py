@@ -41,8 +41,8 @@ class Sayings:
         Weighted sums at length 1, float32 (n, 768); none where they are worked out when they are asked for.
     alone
         The posterior from each modality on its own, (modalities, n, classes); none where `fused` has none.
-    read
-        Works out what some rows say, in their order, where that is not held.
+    unheld
+        Works out `fused` and `alone` where they are not held.
     """
 
     patients: tuple[str, ...]
@@ -50,7 +50,7 @@ class Sayings:
     posterior: Array
     fused: NDArray[np.float32]
     alone: Array
-    read: Callable[[NDArray[np.int64]], Sayings] | None = None
+    unheld: Unheld | None = None
 
     @classmethod
     def of(
@@ -79,15 +79,28 @@ class Sayings:
 
     def fused_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Weighted sums of some rows, float32 (m, 768)."""
-        return self.fused[rows] if self.read is None else self._of(rows).fused
+        return self.fused[rows] if self.unheld is None else self.unheld.fused(rows)
 
     def alone_of(self, rows: NDArray[np.int64]) -> Array:
         """The posterior of some rows from each modality on its own, (modalities, m, classes)."""
-        return self.alone[:, rows] if self.read is None else self._of(rows).alone
+        return self.alone[:, rows] if self.unheld is None else self.unheld.alone(rows)
 
-    def _of(self, rows: NDArray[np.int64]) -> Sayings:
-        assert self.read is not None
-        return self.read(rows)
+
+@dataclass(frozen=True, eq=False)
+class Unheld:
+    """What takes too much memory to be held of all patients, worked out for some rows, each by itself."""
+
+    learned: Learned
+    model: EvidenceModel
+    vectors: Callable[[NDArray[np.int64]], PatientVectors]
+
+    def fused(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Weighted sums, float32 (m, 768)."""
+        return self.learned.weighted.fused(self.vectors(rows))
+
+    def alone(self, rows: NDArray[np.int64]) -> Array:
+        """The posterior from each modality on its own, (modalities, m, classes)."""
+        return self.model.alone(self.model.evidence(self.vectors(rows)))
 
 
 def vectors_of(
