@@ -39,6 +39,10 @@ MANY = 200
 FURTHER = 5
 """Rows proposed for each neighbour beyond the ten that the depth was tuned for: recall@200 of real patients is .986."""
 
+ROUGHLY, ROUGH_DEPTH = 2, 128
+"""As `FURTHER` where the last of many neighbours need not be right, and the tuned depth up to which they are added to
+it, unless a filter holds that the structure cannot look after: recall@200 of real patients is .93 to .98."""
+
 FILTERED = 4
 """With a filter so many times as many rows are proposed: what it keeps may lie close together, far from the query."""
 
@@ -46,9 +50,6 @@ FILTERED_CELLS, UNEVEN_CELLS = 5, 11
 """With a filter so many times as many cells are opened, of those with kept rows; up to both together where it keeps
 more of some cells than of others, which may leave nothing near the query. Measured recall@10: see docs/speed.md."""
 
-ROUGHLY, ROUGH_DEPTH = 2, 128
-"""The same where the last of many neighbours need not be right, and the tuned depth up to which they are added to it:
-recall@200 of real patients is .93 to .98."""
 
 QUERIES_AT_A_TIME = 512
 
@@ -253,8 +254,8 @@ def _wanted(placed: Placed, k: int, *, rough: bool) -> tuple[int, float]:
 def _share(placed: Placed, depth: int, *, rough: bool) -> float:
     """Return how much more effort than the tuned one a search of this depth takes, in what is in play.
 
-    Roughly, the tuned cells will do however many neighbours are looked for: recall@200 of invented vectors .986 (.992
-    in twice as many cells), of real sentences .982 (.986 in all of them).
+    Roughly, the tuned cells will do (`effort_for` opens more only where they hold few rows for this depth): recall@200
+    of invented vectors .986 (.992 in twice as many cells), of real sentences .982 (.986 in all of them).
     """
     deeper = 1.0 if placed.cells is None else 1 / FILTERED
     share = 1.0 if rough else deeper * depth / placed.generation.info.depth

@@ -231,7 +231,7 @@ class IvfRabitq:
         return found
 
     def _search_one(self, query: NDArray[np.float32], depth: int, effort: int, how: Any) -> NDArray[np.int64]:
-        """Choose the cells by centres of half the length: what one query takes is mostly memory read.
+        """Choose the cells by centres of 16 bits a number: what one query takes is mostly memory read.
 
         A batch compares whole centres, in one product of matrices.
         """

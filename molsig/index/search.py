@@ -178,7 +178,8 @@ class Searcher:
         asked = (space, k, kinds, method, rough)
         if single and (again := self._singles.get(asked)) is not None:
             if not again.serves(self._stamp(space)):
-                self._singles.pop(asked, None)
+                with self._lock:
+                    self._singles.pop(asked, None)
             elif (known := again.result(queries)) is not None:
                 return known
         if method not in METHODS:

@@ -1,4 +1,4 @@
-"""Searches of several spaces at the same time, for one query: most of each is faiss's, which leaves Python alone."""
+"""Searches of several spaces at the same time, for few queries: most of each is faiss's, which leaves Python alone."""
 
 from __future__ import annotations
 

@@ -172,7 +172,8 @@ def _searched(
 ) -> dict[str, tuple[SearchResult, SearchResult]]:
     """Search each modality: of few queries at the same time, as faiss takes one processor for them.
 
-    Spaces that have yet to be read are read one after the other.
+    One after the other where spaces have yet to be read, or where this thread keeps the database open: another one that
+    wants to read it may wait for a commit that waits for this one.
     """
     views: dict[str, SpaceView] = {}
     if len(modalities) > 1 and queries < ALONE and not is_kept_open(store.database):

@@ -208,7 +208,11 @@ class PatientMemory:
             self._counted = of, list(views.values()), len(Roster.of(views).names)
         return self._counted[2]
 
-    def _hold(self, learned: Learned) -> _Held:
+    def _hold(self, learned: Learned) -> _Held | None:
+        """Work out what all patients say, None where that does not fit any more."""
+        whole = self._how(learned)
+        if whole is None:
+            return None
         views = {space: self._searcher.view(space) for space in learned.spaces.values()}
         roster = Roster.of(views)
         names = roster.names
@@ -217,7 +221,6 @@ class PatientMemory:
         by_modality = {modality: views[space] for modality, space in learned.spaces.items()}
         model = learned.evidence
         classes, modalities = (0, 0) if model is None else (len(model.classes), len(model.modalities))
-        whole = bool(self._how(learned))
         n = len(names)
         fused = np.empty((n if whole else 0, DIM), np.float32)
         alone = np.empty((modalities, n if whole else 0, classes))

@@ -88,7 +88,7 @@ class Sayings:
 
 @dataclass(frozen=True, eq=False)
 class Unheld:
-    """What takes too much memory to be held of all patients, worked out for some rows, each by itself."""
+    """What takes too much memory to be held of all patients, worked out for some rows: either without the other."""
 
     learned: Learned
     model: EvidenceModel

@@ -13,6 +13,7 @@ from molsig.index.connection import kept_open
 from molsig.reference import Reference
 from molsig.reference.learning import learned_for
 from molsig.retrieval.at_once import at_once
+from molsig.retrieval.evidence import EvidenceModel
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import load_patient_vectors
 
@@ -121,7 +122,7 @@ def test_a_warm_reference_answers_as_a_cold_one(learned: Path, how: dict[str, An
         assert told(half, patient, **how) == expected
 
 
-def test_of_too_many_patients_probabilities_are_held(learned: Path) -> None:
+def test_of_too_many_patients_probabilities_are_held(learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, half = Reference.open(learned), lean(learned)
     assert whole.warm()
     assert half.warm()
@@ -131,8 +132,10 @@ def test_of_too_many_patients_probabilities_are_held(learned: Path) -> None:
     assert one.fused.shape == (len(one.patients), 768)
     assert other.fused.size == other.alone.size == 0
     rows = np.array([7, 2, 11])
-    np.testing.assert_allclose(other.fused_of(rows), one.fused[rows], atol=1e-6)
     np.testing.assert_allclose(other.alone_of(rows), one.alone[:, rows], atol=1e-12)
+    # What modalities say is not worked out for fused vectors, which takes several times as long.
+    monkeypatch.setattr(EvidenceModel, "evidence", lambda *_: pytest.fail("worked out for nothing"))
+    np.testing.assert_allclose(other.fused_of(rows), one.fused[rows], atol=1e-6)
 
 
 def test_new_samples_are_answered_the_same_warm_or_cold(learned: Path, cohort_files: SimulatedCohort) -> None:

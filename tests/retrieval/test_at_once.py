@@ -13,18 +13,21 @@ from molsig.retrieval import at_once as module
 from molsig.retrieval.at_once import at_once
 
 
+def left_over() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "molsig search"]
+
+
 @pytest.mark.parametrize("processors", [1, 2, 5])
 @pytest.mark.parametrize("tasks", [0, 1, 3, 9])
 def test_results_come_in_the_order_of_the_tasks(tasks: int, processors: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_processors", lambda: processors)
-    before = threading.active_count()
 
     def task(number: int) -> int:
         time.sleep(0.002 * (tasks - number))
         return number
 
     assert at_once([lambda number=number: task(number) for number in range(tasks)]) == list(range(tasks))
-    assert threading.active_count() == before
+    assert not left_over()
 
 
 def test_two_tasks_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +39,6 @@ def test_two_tasks_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_an_error_is_raised_where_it_was_asked_for(failing: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_processors", lambda: 2)
-    before = threading.active_count()
 
     def task(number: int) -> None:
         if number == failing:
@@ -44,7 +46,7 @@ def test_an_error_is_raised_where_it_was_asked_for(failing: int, monkeypatch: py
 
     with pytest.raises(ValueError, match=f"task {failing}"):
         at_once([lambda number=number: task(number) for number in range(3)])
-    assert threading.active_count() == before
+    assert not left_over()
 
 
 def test_an_interruption_comes_before_errors(monkeypatch: pytest.MonkeyPatch) -> None:
