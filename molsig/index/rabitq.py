@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-DEPTHS = (32, 40, 48, 64, 96, 128, 192, 256, 512)
+DEPTHS = (32, 64, 128, 256, 512)
+FINER_DEPTHS = (32, 40, 48, 64, 96, 128, 192, 256, 512)
+"""Of cells. Where all codes are scanned a row more costs little, and what a filter keeps has to be among them."""
 CODES_AT_ONCE = 32
 TRAIN_PER_CELL = 64
 HELD = 8
@@ -160,7 +162,7 @@ class IvfRabitq:
 
     def depths(self) -> Sequence[int]:
         """From 32 to 512."""
-        return DEPTHS
+        return FINER_DEPTHS
 
     def parameters(self) -> dict[str, int]:
         """Bits of a code, and cells."""
