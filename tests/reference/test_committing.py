@@ -144,4 +144,5 @@ def test_memory_does_not_follow_the_vectors(tmp_path: Path) -> None:
             assert added == rows
             least.append(peak)
         peaks.append(min(least))
-    assert peaks[1] - peaks[0] < 50, peaks
+    # The vectors that are more are 92 MB; 53 were seen beside other tests.
+    assert peaks[1] - peaks[0] < 70, peaks
