@@ -128,12 +128,15 @@ def test_an_ingest_that_stopped_goes_on_and_one_that_was_done_changes_nothing(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 def test_memory_does_not_follow_the_vectors(tmp_path: Path) -> None:
-    """Four times the rows, 92 MB more of vectors: what is added is their ids and digests."""
+    """Twice the rows, 123 MB more of vectors: what is added is their ids and digests.
+
+    Fewer rows will not do: up to some 40,000 a busy machine, whose threads take turns, adds up to 40 MB that stay.
+    """
     peaks = []
-    for rows in (10_000, 40_000):
-        # The least of three: on a busy machine the peak of one and the same work differs by some 15 MB.
+    for rows in (40_000, 80_000):
+        # The least of two: the peak of one and the same work differs by some 15 MB.
         least = []
-        for attempt in range(3):
+        for attempt in range(2):
             folder = tmp_path / f"{rows}-{attempt}"
             write(folder, rows, 50)
             done = subprocess.run(
@@ -144,5 +147,4 @@ def test_memory_does_not_follow_the_vectors(tmp_path: Path) -> None:
             assert added == rows
             least.append(peak)
         peaks.append(min(least))
-    # The vectors that are more are 92 MB; 53 were seen beside other tests.
-    assert peaks[1] - peaks[0] < 70, peaks
+    assert peaks[1] - peaks[0] < 50, peaks
