@@ -77,7 +77,7 @@ def breakdown(ask: Callable[[Any], object], asked: Sequence[Any]) -> dict[str, f
     """Milliseconds per query of each step, by the profiler (which slows all of them)."""
     profile = cProfile.Profile()
     # The profiler sees this thread alone: it searches all modalities, one after the other.
-    with patch("molsig.retrieval.at_once._processors", lambda: 1):
+    with patch("molsig.index.at_once._processors", lambda: 1):
         profile.enable()
         for one in asked:
             ask(one)

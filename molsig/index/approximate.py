@@ -9,16 +9,19 @@ the kept rows.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.index.arrays import distinct
+from molsig.index.at_once import at_once
+from molsig.index.best_rows import best_rows
 from molsig.index.exact import search_exact
-from molsig.index.scoring import SLACK, Found, leaders, leaders_of_all, score_pairs
-from molsig.index.structure import K, inner_products, threads_for
+from molsig.index.scoring import Found, both_directions, leaders, score_pairs
+from molsig.index.structure import K, faiss, inner_products, threads_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,8 +53,8 @@ FILTERED_CELLS, UNEVEN_CELLS = 5, 11
 """With a filter so many times as many cells are opened, of those with kept rows; up to both together where it keeps
 more of some cells than of others, which may leave nothing near the query. Measured recall@10: see docs/speed.md."""
 
-
-QUERIES_AT_A_TIME = 512
+SHARE_OF_QUERIES = 32
+"""Queries from which on a thread of its own is worth its start: some milliseconds of work."""
 
 _NONE = np.empty(0, np.int64)
 
@@ -124,6 +127,11 @@ class Placed:
         return self.view.one_each and self.places is None and not len(self.newer) and self.covered > 0
 
     @cached_property
+    def codes_of_rows(self) -> NDArray[np.int32]:
+        """The patient of each row, int32 (rows,) or longer; of those out of play it says nothing."""
+        return self.view.codes if self.places is None else self.view.codes[self.places]
+
+    @cached_property
     def newer(self) -> NDArray[np.int64]:
         """Positions of the view's rows that came after the generation, int64 (m,)."""
         first = int(np.searchsorted(self.view.ids, self.generation.info.high_water, side="right"))
@@ -150,12 +158,20 @@ def _distinct(codes: NDArray[np.int32]) -> int:
 
 
 def search_structure(
-    placed: Placed, directions: NDArray[np.float64], k: int, mask: NDArray[np.bool_] | None, *, rough: bool = False
+    placed: Placed,
+    queries: NDArray[np.float32] | NDArray[np.float64],
+    k: int,
+    mask: NDArray[np.bool_] | None,
+    *,
+    rough: bool = False,
 ) -> tuple[Found, NDArray[np.int64]]:
-    """Return rows that hold the k best patients of the directions, and the numbers of those for whom too few are found.
+    """Return rows that hold the k best patients of queries (q, 768) of any length, and the numbers of those for whom
+    too few are found.
 
     Raises
     ------
+    InputError
+        A query is not finite, is zero, or not 768 long.
     DamagedError
         A row that was proposed is not what was written.
     """
@@ -163,26 +179,57 @@ def search_structure(
     tail = tail if mask is None or not len(tail) else tail[mask[tail]]
     placed = placed.within(mask)
     if not placed.covered:
-        return Found.joined([]), np.arange(len(directions))
+        return Found.joined([]), np.arange(len(queries))
+    shares = _shares(len(queries))
+    threads = len(queries) if len(shares) == 1 else 1
+    tasks = [partial(_propose_in_parts, placed, queries, begin, end, k, rough, threads) for begin, end in shares]
     parts: list[Found] = []
     left: list[NDArray[np.int64]] = []
-    for first in range(0, len(directions), QUERIES_AT_A_TIME):
-        some = directions[first : first + QUERIES_AT_A_TIME]
-        with threads_for(len(some)):
-            served, short = _propose(placed, some, k, rough=rough)
+    for first, some, served, short in itertools.chain.from_iterable(at_once(tasks)):
         left.append(short + first)
         if len(tail) and len(short) < len(some):
             newer = search_exact(view, tail, some, k)
             keep = ~np.isin(newer.queries, short)
-            served.append(Found(newer.queries[keep], newer.positions[keep], newer.scores[keep]))
-        parts += [Found(found.queries + first, found.positions, found.scores) if first else found for found in served]
+            served.append(Found(newer.queries[keep], newer.positions[keep], newer.scores[keep], newer.proposed))
+        parts += [found.shifted(first) if first else found for found in served]
     return Found.joined(parts), np.concatenate([_NONE, *left])
 
 
+def _shares(queries: int) -> list[tuple[int, int]]:
+    """Where the queries of each thread begin and end: with many of them each thread does all there is to its share.
+
+    faiss's own threads share each step and wait for one another in between, busily, in the way of what comes next.
+    """
+    parts = max(1, min(faiss().omp_get_max_threads(), queries // SHARE_OF_QUERIES))
+    return list(itertools.pairwise(queries * part // parts for part in range(parts + 1)))
+
+
+def _propose_in_parts(
+    placed: Placed,
+    queries: NDArray[np.float32] | NDArray[np.float64],
+    begin: int,
+    end: int,
+    k: int,
+    rough: bool,
+    threads: int,
+) -> list[tuple[int, NDArray[np.float64], list[Found], NDArray[np.int64]]]:
+    """As `_propose`, for some queries: of each part the first one's number, all directions, and what was found."""
+    done = []
+    at_a_time = placed.generation.structure().at_a_time
+    for first in range(begin, end, at_a_time):
+        directions, rounded = both_directions(queries[first : min(end, first + at_a_time)], first)
+        with threads_for(threads):
+            done.append((first, directions, *_propose(placed, directions, rounded, k, rough=rough)))
+    return done
+
+
 def _propose(
-    placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool
+    placed: Placed, directions: NDArray[np.float64], queries: NDArray[np.float32], k: int, *, rough: bool
 ) -> tuple[list[Found], NDArray[np.int64]]:
-    """Return what was found for the directions with enough patients, and the numbers of the others."""
+    """Return what was found for the directions with enough patients, and the numbers of the others.
+
+    The queries are the directions, rounded.
+    """
     view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
     rows = len(placed.generation.file)
     selects = structure.method == "ivf-rabitq"
@@ -191,7 +238,6 @@ def _propose(
     if selects and placed.kept is not None:
         depth *= FILTERED
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
-    queries = directions.astype(np.float32)
     left = np.arange(len(queries))
     done: list[Found] = []
     few_cells = rough
@@ -268,13 +314,15 @@ def _bits(placed: Placed) -> NDArray[np.uint8] | None:
     return None if placed.cells is None else placed.cells.bits
 
 
-def search_plain(placed: Placed, directions: NDArray[np.float64], k: int, *, rough: bool) -> Found | None:
-    """As `search_structure`, for one query of what is `plain`: the usual case, with less ado.
+def search_plain(placed: Placed, query: NDArray[np.float32], k: int, *, rough: bool) -> Found | None:
+    """As `search_structure`, for one query (1, 768) of any length and what is `plain`: the usual case, with less ado.
 
     None where too few are found, which `search_structure` looks further for.
 
     Raises
     ------
+    InputError
+        The query is not finite, is zero, or not 768 long.
     DamagedError
         A row that was proposed is not what was written.
     """
@@ -284,21 +332,23 @@ def search_plain(placed: Placed, directions: NDArray[np.float64], k: int, *, rou
         info, depth = placed.generation.info, int(_wanted(placed, k, rough=rough)[1])
         share = _share(placed, depth, rough=rough)
         reach = placed.reached[k, rough] = depth, structure.effort_for(info.effort, share, depth)
-    queries = directions.astype(np.float32)
+    directions, rounded = both_directions(query)
     with threads_for(1):
-        rows = structure.search(queries, *reach)[0]
-        if len(rows) <= k or rows[-1] < 0:
+        proposed = structure.search(rounded, *reach)
+        rows = proposed[0]
+        if len(rows) < k or rows[-1] < 0:
             return None
         file.check(rows)
-        fast = inner_products(queries, file.matrix, rows[None])[0]
-    fast /= file.short_lengths[rows]
-    leading = fast >= np.partition(fast, len(fast) - k)[len(fast) - k] - SLACK
-    rows = rows[leading]
-    number = np.zeros_like(rows)
-    if rough:
-        return Found(number, rows, fast[leading])
-    scores = score_pairs(directions, number, file.matrix, rows, file.facts.lengths[rows])
-    return Found(number, rows, scores)
+        found, scores = best_rows(file, placed.view.codes, directions, rounded, proposed, k)
+    return Found(_zeros(k), found[0], scores[0], len(rows), ranked=True)
+
+
+@lru_cache(maxsize=8)
+def _zeros(count: int) -> NDArray[np.int64]:
+    """Zeros, shared: not to be written to."""
+    zeros = np.zeros(count, np.int64)
+    zeros.flags.writeable = False
+    return zeros
 
 
 def _further(
@@ -341,19 +391,6 @@ def _patients(view: SpaceView, positions: NDArray[np.int64]) -> NDArray[np.int64
     return found
 
 
-def leaders_by_patient(
-    fast: NDArray[np.float32], positions: NDArray[np.int64], view: SpaceView, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where in `fast` the best rows of the k best patients of each query are, within its slack."""
-    if view.one_each:
-        return leaders_of_all(fast, k)
-    parts = []
-    for scores, places in zip(fast, positions, strict=True):
-        valid = np.flatnonzero(places >= 0)
-        parts.append(valid[leaders(scores[valid], view.codes[places[valid]], k)])
-    return np.repeat(np.arange(len(parts)), [len(part) for part in parts]), np.concatenate(parts)
-
-
 def _scored(
     placed: Placed,
     rows: NDArray[np.int64],
@@ -366,20 +403,38 @@ def _scored(
     rough: bool,
 ) -> Found:
     """Score what was proposed to some queries, a row of `rows` each; what cannot be among the best is left out."""
-    file = placed.generation.file
+    file, view, depth = placed.generation.file, placed.view, rows.shape[1]
     valid = positions >= 0
-    if not valid.all():
-        rows = np.where(valid, rows, 0)
-    file.check(rows)
-    if rows.shape[1] > (k if placed.view.one_each else MANY):
-        fast = inner_products(queries[numbers], file.matrix, rows)
-        fast /= file.short_lengths[rows]
-        fast[~valid] = -np.inf
-        places, columns = leaders_by_patient(fast, positions, placed.view, k)
+    whole = bool(valid.all())
+    there = rows if whole else np.where(valid, rows, 0)
+    file.check(there)
+    if len(numbers) < len(queries):
+        directions, queries = directions[numbers], queries[numbers]
+    if view.one_each:
+        proposed = rows if whole else np.where(valid, rows, -1)
+        best, scores = best_rows(file, placed.codes_of_rows, directions, queries, proposed, k)
+        some, ranks = np.nonzero(best >= 0)
+        found = placed.positions(best[some, ranks])
+        return Found(numbers[some], found, scores[some, ranks], depth, ranked=True)
+    if depth > MANY:
+        fast = inner_products(queries, file.matrix, there)
+        fast /= file.short_lengths[there]
+        some, columns = _leaders_of_patients(fast, positions, view, k)
         if rough:
-            return Found(numbers[places], positions[places, columns], fast[places, columns])
+            return Found(numbers[some], positions[some, columns], fast[some, columns], depth)
     else:
-        places, columns = np.nonzero(valid)
-    chosen, asked = rows[places, columns], numbers[places]
-    scores = score_pairs(directions, asked, file.matrix, chosen, file.facts.lengths[chosen])
-    return Found(asked, positions[places, columns], scores)
+        some, columns = np.nonzero(valid)
+    chosen = rows[some, columns]
+    exact = score_pairs(directions, some, file.matrix, chosen, file.facts.lengths[chosen])
+    return Found(numbers[some], positions[some, columns], exact, depth)
+
+
+def _leaders_of_patients(
+    fast: NDArray[np.float32], positions: NDArray[np.int64], view: SpaceView, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where in `fast` the best rows of the k best patients of each query are, within its slack."""
+    parts = []
+    for scores, places in zip(fast, positions, strict=True):
+        valid = np.flatnonzero(places >= 0)
+        parts.append(valid[leaders(scores[valid], view.codes[places[valid]], k)])
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts]), np.concatenate(parts)

@@ -30,7 +30,7 @@ def search_exact(
             products /= lengths
             queries, chosen = _leaders(view, rows, products, k)
             scores = score_pairs(some, queries, vectors, chosen)
-            parts.append(Found(queries + start, rows[chosen], scores))
+            parts.append(Found(queries + start, rows[chosen], scores, len(rows)))
     return Found.joined(parts)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from molsig.index.arrays import floats_to_arrow, integers_to_arrow
-from molsig.index.names import names_at
+from molsig.index.names import names_at, one_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
     from molsig.index.scoring import Found
     from molsig.index.view import SpaceView
+
+
+@lru_cache(maxsize=8)
+def counted(count: int) -> NDArray[np.int64]:
+    """The ranks of the hits of one query, from 1, shared: not to be written to."""
+    ranks = np.arange(1, count + 1)
+    ranks.flags.writeable = False
+    return ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +68,10 @@ class Ranked:
     def of(cls, view: SpaceView, count: int, found: Found, k: int) -> Ranked:
         """The best row of each of the `k` best patients of each query; equal scores by patient and then by row."""
         queries, positions, scores = found.queries, found.positions, found.scores
+        if found.ranked:
+            ranks = np.arange(1, len(queries) + 1) - np.searchsorted(queries, queries)
+            return cls(view, count, queries, ranks, positions, scores)
         patients = view.codes[positions]
-        if count == 1 and view.one_each:
-            order = np.lexsort((patients, -scores))[:k]
-            ranks = np.arange(1, len(order) + 1)
-            return cls(view, 1, np.zeros_like(ranks), ranks, positions[order], scores[order])
         order = np.lexsort((positions, patients, -scores, queries))
         if not view.one_each:
             # Of each patient, what comes first.
@@ -85,8 +92,8 @@ class Ranked:
         """What columns of the view's rows say of the hits."""
         if not len(self.positions):
             return {name: [] for name in columns}
-        texts = self.view.texts
-        return {name: texts[name].at(self.positions) for name in columns}
+        texts, rows = self.view.texts, self.positions.tolist()
+        return {name: texts[name].at(rows) for name in columns}
 
     def patients(self, begin: int, end: int) -> list[str]:
         """The patients of hits `begin` to `end`."""
@@ -104,17 +111,14 @@ class Ranked:
         made = [RowHit(*row) for row in zip(*columns, strict=True)]
         return tuple(tuple(made[a:b]) for a, b in itertools.pairwise(self.ends()))
 
+    def arrays(self) -> list[pa.Array]:
+        """As columns: query, rank, patient, sample, item, score."""
+        places = integers_to_arrow(self.positions)
+        told = [one_chunk(self.view.rows[name]).take(places) for name in ("patient", "sample", "item")]
+        return [integers_to_arrow(self.queries), integers_to_arrow(self.ranks), *told, floats_to_arrow(self.scores)]
+
     def table(self) -> pa.Table:
         """As (query, rank, patient, sample, item, score, id)."""
-        rows = self.view.rows.take(integers_to_arrow(self.positions))
-        return pa.table(
-            {
-                "query": integers_to_arrow(self.queries),
-                "rank": integers_to_arrow(self.ranks),
-                "patient": rows["patient"],
-                "sample": rows["sample"],
-                "item": rows["item"],
-                "score": floats_to_arrow(self.scores),
-                "id": rows["id"],
-            }
-        )
+        ids = integers_to_arrow(self.view.ids[self.positions])
+        names = ["query", "rank", "patient", "sample", "item", "score", "id"]
+        return pa.Table.from_arrays([*self.arrays(), ids], names=names)

@@ -28,6 +28,7 @@ class Hnsw:
 
     method = "hnsw"
     holds_out = True
+    at_a_time = 64
 
     def __init__(self, index: Any) -> None:
         module = faiss()

@@ -41,6 +41,10 @@ class PatientColumns:
     rows: NDArray[np.int64]
     values: dict[str, list[Any]] | None = None
 
+    def at(self, places: NDArray[np.integer]) -> PatientColumns:
+        """The same of some of the hits."""
+        return PatientColumns(self.names, self.table, self.rows[places], self.values)
+
     def arrays(self) -> list[pa.ChunkedArray | pa.Array]:
         """Each column as Arrow, a value a hit."""
         rows = integers_to_arrow(self.rows)

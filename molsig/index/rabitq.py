@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molsig.index.cosines import UNIT, nearest_cells
 from molsig.index.structure import CellsWith, faiss
 from molsig.types import DIM
 
@@ -45,6 +46,8 @@ class FlatRabitq:
 
     method = "rabitq"
     holds_out = False
+    # What each proposes is still in the processor's cache when the next ones are scored.
+    at_a_time = 64
 
     def __init__(self, index: Any) -> None:
         self._index = index
@@ -125,12 +128,14 @@ class IvfRabitq:
 
     method = "ivf-rabitq"
     holds_out = False
+    # Those that open the same cells share what it takes to scan them.
+    at_a_time = 512
 
     def __init__(self, index: Any) -> None:
         self._index = index
         # To make one takes as long as to open three cells.
         self._how: dict[int, Any] = {}
-        self._coarse: Any = None
+        self._centres: NDArray[np.int16] | None = None
         self._cell_of: NDArray[np.int32] | None = None
 
     @classmethod
@@ -226,30 +231,41 @@ class IvfRabitq:
                     where.sel = opened
                     how.quantizer_params = where
         asked, depth = np.ascontiguousarray(queries), min(depth, self.rows)
-        if len(asked) == 1 and kept is None:
-            return self._search_one(asked, depth, effort, how)
+        if len(asked) == 1 and kept is None and (choose := nearest_cells()) is not None:
+            return self._search_one(asked, depth, effort, how, choose)
         _, rows = self._index.search(asked, depth, params=how)
         found: NDArray[np.int64] = rows
         return found
 
-    def _search_one(self, query: NDArray[np.float32], depth: int, effort: int, how: Any) -> NDArray[np.int64]:
+    def _search_one(
+        self, query: NDArray[np.float32], depth: int, effort: int, how: Any, choose: Any
+    ) -> NDArray[np.int64]:
         """Choose the cells by centres of 16 bits a number: what one query takes is mostly memory read.
 
         A batch compares whole centres, in one product of matrices.
         """
-        module, coarse = faiss(), self._coarse
-        if coarse is None:
-            coarse = module.IndexScalarQuantizer(DIM, module.ScalarQuantizer.QT_bf16, module.METRIC_INNER_PRODUCT)
-            centres = module.downcast_index(self._index.quantizer).reconstruct_n(0, self.cells)
-            # What all have in common changes the order of none, and would leave few bits to tell them apart by.
-            coarse.add(centres - centres.mean(axis=0))
-            self._coarse = coarse
-        near, cells = coarse.search(query, effort)
+        module, centres = faiss(), self._centres
+        if centres is None:
+            centres = self._centres = self._shortened()
+        cells, near = np.empty(effort, np.int64), np.empty(effort, np.float32)
+        choose(query, centres, cells)
         scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)
         # faiss's own wrapper takes no parameters here. How near the cells are is of no account to codes of this kind.
+        near.fill(0)
         pointers = map(module.swig_ptr, (cells, near, scores, rows))
         self._index.search_preassigned_c(1, module.swig_ptr(query), depth, *pointers, False, how)
         return rows
+
+    def _shortened(self) -> NDArray[np.int16]:
+        """The centres in steps of which the longest is `UNIT` long, int16 (cells, 768).
+
+        What all have in common changes the order of none, and would leave few steps to tell them apart by.
+        """
+        centres = faiss().downcast_index(self._index.quantizer).reconstruct_n(0, self.cells)
+        centres -= centres.mean(axis=0)
+        longest = float(np.sqrt(np.einsum("ij,ij->i", centres, centres)).max(initial=0.0))
+        found: NDArray[np.int16] = np.rint(centres * (UNIT / (longest or 1.0))).astype(np.int16)
+        return found
 
     def effort_for(self, effort: int, share: float, depth: int) -> int:
         """As many times the cells, and no fewer than hold `HELD` times the rows that are wanted, up to all of them."""

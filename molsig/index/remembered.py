@@ -141,8 +141,15 @@ class RememberedStore(Store):
         if not complete and len(rows) and rows.min() < 0:
             # Committed since the columns were read: told as they are now.
             return super().attributes_of(patients, places, columns)
-        names = held.names if columns is None else tuple(attributes.names_of(held.names, columns))
-        return PatientColumns(names, held.table, rows, held.values)
+        return PatientColumns(held.named(columns), held.table, rows, held.values)
+
+    def attributes_of_all(self, patients: pa.Array, columns: Sequence[str] | None = None) -> PatientColumns | None:
+        """As `Store.attributes_of_all`."""
+        held = self._attributes()
+        if held is None:
+            return None
+        every, complete = held.rows_of(patients)
+        return PatientColumns(held.named(columns), held.table, every, held.values) if complete else None
 
     def classes_of(
         self, name: str, classes: Sequence[str], patients: pa.Array, places: NDArray[np.int64]
@@ -224,6 +231,10 @@ class _Attributes:
         self.table = table
         self.names: tuple[str, ...] = tuple(table.column_names[1:])
         self._rows: dict[int, tuple[pa.Array, tuple[NDArray[np.int64], bool]]] = {}
+
+    def named(self, columns: Sequence[str] | None) -> tuple[str, ...]:
+        """Those of the columns that are asked for; errors as `Store.attributes`."""
+        return self.names if columns is None else tuple(attributes.names_of(self.names, columns))
 
     @cached_property
     def row_of(self) -> dict[str, int]:

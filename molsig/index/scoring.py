@@ -6,12 +6,14 @@ nothing but the two vectors, so equal vectors tie whichever way they were found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from molsig.errors import InputError
+from molsig.index.cosines import BLOCK_ROWS, cosines, unit
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -19,17 +21,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-REFINE_ROWS = 64
-"""Rows scored at a time: as float64 they and their queries fit into the processor's cache."""
-SHARED = 4
-"""Rows of each query from which on it is read once for all of them."""
+    Vectors = NDArray[np.float32] | NDArray[np.float64]
+
 # The fast float32 product is off by less than this from the final score: 768 rounding errors in it and in the length.
 SLACK = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Rows proposed for some queries, in no order.
+    """Rows proposed for some queries.
 
     Attributes
     ----------
@@ -37,29 +37,44 @@ class Found:
         Of each, int64 (m,): number of its query, position of the row in the view.
     scores
         Final scores, float32 (m,).
+    proposed
+        How many rows were looked at for the query that had most.
+    ranked
+        Whether they come by query and rank, the best row of each patient alone and no more than were asked for; else
+        in no order.
     """
 
     queries: NDArray[np.int64]
     positions: NDArray[np.int64]
     scores: NDArray[np.float32]
+    proposed: int
+    ranked: bool = False
 
     @classmethod
     def joined(cls, parts: Sequence[Found]) -> Found:
         """Several, of the same or of different queries."""
         if len(parts) == 1:
             return parts[0]
+        ends = [(part.queries[0], part.queries[-1]) for part in parts if len(part.queries)]
         return cls(
             np.concatenate([_NO_ROWS, *(part.queries for part in parts)]),
             np.concatenate([_NO_ROWS, *(part.positions for part in parts)]),
             np.concatenate([_NO_SCORES, *(part.scores for part in parts)]),
+            max((part.proposed for part in parts), default=0),
+            all(part.ranked for part in parts) and all(a[1] < b[0] for a, b in itertools.pairwise(ends)),
         )
+
+    def shifted(self, queries: NDArray[np.int64] | int) -> Found:
+        """The same of other queries: of those so many further, or of those with these numbers, in ascending order."""
+        numbers = self.queries + queries if isinstance(queries, int) else queries[self.queries]
+        return replace(self, queries=numbers)
 
 
 _NO_ROWS = np.empty(0, np.int64)
 _NO_SCORES = np.empty(0, np.float32)
 
 
-def directions(queries: NDArray[np.float32]) -> NDArray[np.float64]:
+def directions(queries: Vectors) -> NDArray[np.float64]:
     """Return queries (q, 768) at unit length.
 
     Raises
@@ -67,20 +82,23 @@ def directions(queries: NDArray[np.float32]) -> NDArray[np.float64]:
     InputError
         One is not finite, is zero, or not 768 long.
     """
-    given = np.asarray(queries, dtype=np.float64)
-    if given.ndim != 2 or given.shape[1] != DIM:
-        raise InputError(f"queries of shape {given.shape}, expected (q, {DIM})")
-    norms = np.sqrt(np.vecdot(given, given))
-    # What is not a number fails both comparisons.
-    if len(norms) == 1:
-        usual = 0 < norms.item() < np.inf
-    else:
-        usual = not len(norms) or bool(norms.min() > 0 and norms.max() < np.inf)
-    if not usual:
-        usable = np.isfinite(norms) & (norms > 0)
-        raise InputError("a query vector is zero or not finite", row=int(np.argmin(usable)) + 1)
-    unit: NDArray[np.float64] = given / norms[:, None]
-    return unit
+    return both_directions(queries)[0]
+
+
+def as_queries(given: object) -> Vectors:
+    """Return an array (q, 768) in one of the precisions that are compared; `InputError` for another shape."""
+    queries = np.asarray(given)
+    if queries.ndim != 2 or queries.shape[1] != DIM:
+        raise InputError(f"queries of shape {queries.shape}, expected (q, {DIM})")
+    return queries if queries.dtype == np.float32 else queries.astype(np.float64, copy=False)
+
+
+def both_directions(queries: Vectors, before: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """As `directions`, and the same rounded to float32; `before` so many other queries came, for the message."""
+    units, rounded, bad = unit(as_queries(queries))
+    if bad >= 0:
+        raise InputError("a query vector is zero or not finite", row=before + bad + 1)
+    return units, rounded
 
 
 def score_pairs(
@@ -97,69 +115,17 @@ def score_pairs(
     norms
         What `precise_lengths` says of the rows, float64 (m,), where that is known.
     """
-    if len(directions) == 1 and norms is not None and len(rows) <= REFINE_ROWS:
-        # One query's, the usual case, as below.
-        found = vectors.take(rows, axis=0).astype(np.float64)
-        cosines: NDArray[np.float32] = (np.vecdot(found, directions[0]) / norms).astype(np.float32)
-        return cosines
-    if norms is not None and len(rows) > REFINE_ROWS and (several := _same_of_each(queries)) is not None:
-        scores = np.empty(len(rows), np.float32)
-        queries_at_once = max(1, REFINE_ROWS // several.shape[1])
-        for start in range(0, len(several), queries_at_once):
-            places = several[start : start + queries_at_once]
-            asked = directions.take(queries[places[:, 0]], axis=0)[:, None, :]
-            scores[places] = np.vecdot(vectors.take(rows[places], axis=0).astype(np.float64), asked) / norms[places]
-        others = np.ones(len(rows), bool)
-        others[several] = False
-        left = np.flatnonzero(others)
-        if len(left):
-            scores[left] = _one_by_one(directions, queries[left], vectors, rows[left], norms[left])
-        return scores
-    return _one_by_one(directions, queries, vectors, rows, norms)
+    return cosines(directions, queries, vectors, rows, precise_lengths(vectors, rows) if norms is None else norms)
 
 
-def _same_of_each(queries: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return where as many pairs of each query are, (q, m), so that it is read once for all of them.
-
-    None where the pairs of a query do not follow one another, or one has so few that nothing is gained.
-    """
-    steps = queries[1:] - queries[:-1]
-    if steps.min(initial=0) < 0:
-        return None
-    starts = np.flatnonzero(np.concatenate([[True], steps > 0]))
-    fewest = int(np.diff(starts, append=len(queries)).min())
-    return None if fewest < SHARED else starts[:, None] + np.arange(min(fewest, REFINE_ROWS))
-
-
-def _one_by_one(
-    directions: NDArray[np.float64],
-    queries: NDArray[np.int64],
-    vectors: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    norms: NDArray[np.float64] | None,
-) -> NDArray[np.float32]:
-    scores = np.empty(len(rows), np.float32)
-    for start in range(0, len(rows), REFINE_ROWS):
-        some = slice(start, start + REFINE_ROWS)
-        # vecdot sums each pair by itself and always alike; a product of matrices may sum by where a row happens to lie.
-        found = vectors.take(rows[some], axis=0).astype(np.float64)
-        lengths = _lengths(found) if norms is None else norms[some]
-        asked = directions[0] if len(directions) == 1 else directions.take(queries[some], axis=0)
-        scores[some] = np.vecdot(found, asked) / lengths
-    return scores
-
-
-def precise_lengths(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the lengths of rows as float64, 1 for a row of zeros."""
-    found = np.empty(len(vectors), np.float64)
-    for start in range(0, len(vectors), REFINE_ROWS):
-        some = slice(start, start + REFINE_ROWS)
-        found[some] = _lengths(vectors[some].astype(np.float64))
-    return found
-
-
-def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+def precise_lengths(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+    """Return the lengths of all or some rows as float64, 1 for a row of zeros."""
+    count = len(vectors) if rows is None else len(rows)
+    found = np.empty(count, np.float64)
+    for start in range(0, count, BLOCK_ROWS):
+        some = slice(start, start + BLOCK_ROWS)
+        block = (vectors[some] if rows is None else vectors.take(rows[some], axis=0)).astype(np.float64)
+        np.sqrt(np.einsum("ij,ij->i", block, block), out=found[some])
     found[found == 0] = 1
     return found
 

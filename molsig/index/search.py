@@ -8,7 +8,7 @@ proposed.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +17,11 @@ from molsig.errors import DamagedError, MissingExtraError, UsageError
 from molsig.index.approximate import Placed, search_plain, search_structure
 from molsig.index.exact import search_exact
 from molsig.index.generations import unusable
-from molsig.index.hits import Ranked
+from molsig.index.hits import Ranked, counted
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
-from molsig.index.scoring import Found, directions, score_pairs
+from molsig.index.scoring import Found, as_queries, directions, score_pairs
 from molsig.index.search_result import SearchResult
 from molsig.index.stamp import database_stamp, file_stamp
 from molsig.index.vectors import StaleViewError
@@ -79,36 +79,48 @@ class _Held:
 
 
 @dataclass(frozen=True, eq=False)
-class _Single:
-    """The way that a query took through a structure, for single ones asked alike while the reference stands still."""
+class Single:
+    """The way that a query took through a structure, for single ones asked alike while the reference stands still.
 
+    `stamp` tells of the state of the reference, and `beside` is what the one who asks keeps of that state.
+    """
+
+    space: str
+    stamp: object
     held: _Held
     placed: Placed
     k: int
     rough: bool
     reason: str
+    beside: object = None
 
     def serves(self, now: object) -> bool:
         """Whether the reference is still as it was, and sound as far as is known."""
         held = self.held
-        return now is not None and held.stamp == now and not held.problem and not held.view.vectors.damage
+        return now is not None and self.stamp == now and not held.problem and not held.view.vectors.damage
 
-    def result(self, query: NDArray[np.float32]) -> SearchResult | None:
-        """What one query finds; None where too few are found this way, or a row is damaged."""
-        view, info = self.held.view, self.placed.generation.info
+    def ranked(self, query: NDArray[np.float32]) -> Ranked | None:
+        """The hits of one query (1, 768); None where too few are found this way, or a row is damaged."""
         try:
-            found = search_plain(self.placed, directions(query), self.k, rough=self.rough)
+            found = search_plain(self.placed, query, self.k, rough=self.rough)
         except DamagedError:
             return None  # met again, and told of, by the search that follows
         if found is None:
             return None
+        return Ranked(self.held.view, 1, found.queries, counted(self.k), found.positions, found.scores)
+
+    def result(self, query: NDArray[np.float32]) -> SearchResult | None:
+        """As `ranked`, with how it was found."""
+        ranked, view, info = self.ranked(query), self.held.view, self.placed.generation.info
+        if ranked is None:
+            return None
         return SearchResult(
-            ranked=Ranked.of(view, 1, found, self.k),
+            ranked=ranked,
             method=info.method,
             reason=self.reason,
             recall=info.recall,
             rows=len(view.ids),
-            candidates=len(found.positions),
+            candidates=self.placed.reached[self.k, self.rough][0],
             snapshot=view.standing.snapshot,
         )
 
@@ -134,7 +146,7 @@ class Searcher:
         self._lock = threading.RLock()
         self._spaces: dict[str, _Held] = {}
         self._manifests: dict[str, str] = {}
-        self._singles: dict[object, _Single] = {}
+        self._singles: dict[object, Single] = {}
 
     def search(
         self,
@@ -176,24 +188,22 @@ class Searcher:
         kinds = None if kinds is None else tuple(kinds)
         single = patients is None and not exclude and np.ndim(queries) == 2 and len(queries) == 1
         asked = (space, k, kinds, method, rough)
-        if single and (again := self._singles.get(asked)) is not None:
-            if not again.serves(self._stamp(space)):
-                with self._lock:
-                    self._singles.pop(asked, None)
-            elif (known := again.result(queries)) is not None:
-                return known
+        if single and (before := self.again(asked)) is not None and (known := before.result(queries)) is not None:
+            return known
         if method not in METHODS:
             raise UsageError(f"unknown search method {method!r}: choose one of {', '.join(METHODS)}")
         if k < 1:
             raise UsageError(f"k is {k}, at least 1 is needed")
-        wanted = directions(queries)
+        given = as_queries(queries)
         while True:
             held = self._current(space)
             play = held.view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
-                found = self._search(held, wanted, k, play, method, rough=rough)
-                if single and play.rows is None and found.method != "exact" and not found.notes:
-                    self._ask_again(asked, held, found.reason)
+                found = self._search(held, given, k, play, method, rough=rough)
+                placed = held.placed
+                usual = found.method != "exact" and not found.notes and play.rows is None
+                if single and usual and placed is not None and placed.plain:
+                    self._keep(asked, Single(space, held.stamp, held, placed, k, rough, found.reason))
                 return found
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
@@ -201,56 +211,82 @@ class Searcher:
                 with self._lock:
                     self._spaces.pop(space, None)
 
-    def _ask_again(self, asked: tuple[str, int, tuple[str, ...] | None, str, bool], held: _Held, reason: str) -> None:
-        """Let the next single query that is asked alike take the same way."""
-        space, k, _, _, rough = asked
+    def again(self, question: object) -> Single | None:
+        """Return the way that the last single query took which was asked so, if the reference is still as it was.
+
+        A question is the arguments of `search` (space, k, kinds, method, rough), or what was given to `keep_beside`.
+        """
+        known = self._singles.get(question)
+        if known is None or known.serves(self._stamp(known.space)):
+            return known
+        with self._lock:
+            self._singles.pop(question, None)
+        return None
+
+    def keep_beside(self, question: object, asked: object, view: SpaceView, beside: object) -> None:
+        """Let a question be answered on the way kept for another, if it leads through `view`; what is said beside it
+        is kept as long."""
+        known = self.again(asked)
+        if known is not None and known.held.view is view:
+            self._keep(question, replace(known, beside=beside))
+
+    def _keep(self, question: object, way: Single) -> None:
         with self._lock:
             # Of a state that is past already nothing is kept.
-            if self._spaces.get(space) is held and held.placed is not None and held.placed.plain:
+            if self._spaces.get(way.space) is way.held and way.held.stamp == way.stamp:
                 while len(self._singles) >= SINGLES_HELD:
                     self._singles.pop(next(iter(self._singles)))
-                self._singles[asked] = _Single(held, held.placed, k, rough, reason)
+                self._singles[question] = way
 
     def _search(
-        self, held: _Held, wanted: NDArray[np.float64], k: int, play: InPlay, method: str, *, rough: bool
+        self,
+        held: _Held,
+        queries: NDArray[np.float32] | NDArray[np.float64],
+        k: int,
+        play: InPlay,
+        method: str,
+        *,
+        rough: bool,
     ) -> SearchResult:
         view = held.view
         rows = len(view.ids) if play.rows is None else len(play.rows)
         plan = self._plan(held, rows, method)
         parts: list[Found] = []
-        left = len(wanted)
+        left = len(queries)
         notes, used = plan.notes, None
         if plan.placed is not None:
             try:
-                found, short = search_structure(plan.placed, wanted, k, play.mask, rough=rough)
+                found, short = search_structure(plan.placed, queries, k, play.mask, rough=rough)
             except DamagedError as error:
                 notes += self._give_up(held, error)
             else:
-                used = plan.placed.generation.info if len(short) < len(wanted) else None
+                used = plan.placed.generation.info if len(short) < len(queries) else None
                 left = len(short)
                 parts.append(found)
                 if left:
-                    rest = search_exact(view, play.rows, wanted[short], k)
-                    parts.append(Found(short[rest.queries], rest.positions, rest.scores))
+                    rest = search_exact(view, play.rows, directions(queries[short]), k)
+                    parts.append(rest.shifted(short))
                     notes += (
-                        f"{left} of {len(wanted)} queries searched exactly: the index has few kept rows near them",
+                        f"{left} of {len(queries)} queries searched exactly: the index has few kept rows near them",
                     )
         reason = plan.reason
-        if not parts and self._on_device(view, play, wanted):
-            parts.append(self._exact_there(held, wanted, k))
-            reason += f", on {self._device}"
-        elif not parts:
-            parts.append(search_exact(view, play.rows, wanted, k))
+        if not parts:
+            wanted = directions(queries)
+            if self._on_device(view, play, wanted):
+                parts.append(self._exact_there(held, wanted, k))
+                reason += f", on {self._device}"
+            else:
+                parts.append(search_exact(view, play.rows, wanted, k))
         if view.vectors.damage and not any(view.vectors.damage in note for note in notes):
             notes += self._give_up(held, view.vectors.damage)
         found = Found.joined(parts)
         return SearchResult(
-            ranked=Ranked.of(view, len(wanted), found, k),
+            ranked=Ranked.of(view, len(queries), found, k),
             method="exact" if used is None else used.method,
             reason=reason,
             recall=1.0 if used is None else used.recall,
             rows=rows,
-            candidates=rows if left else _most(found),
+            candidates=rows if left else found.proposed,
             snapshot=view.standing.snapshot,
             notes=notes,
         )
@@ -276,7 +312,7 @@ class Searcher:
             some = slice(start, start + TAKEN_ROWS)
             rows, places = np.unique(found.positions[some], return_inverse=True)
             scores[some] = score_pairs(wanted, found.queries[some], view.vectors.take(rows), places)
-        return Found(found.queries, found.positions, scores)
+        return Found(found.queries, found.positions, scores, len(view.ids))
 
     def _plan(self, held: _Held, rows: int, method: str) -> _Plan:
         if method == "exact":
@@ -407,8 +443,3 @@ class Searcher:
 
 class _UnusableError(Exception):
     """There is no generation, or none that may answer."""
-
-
-def _most(found: Found) -> int:
-    """The rows that were scored finally, of the query that had most."""
-    return int(np.bincount(found.queries).max(initial=0)) if len(found.queries) else 0

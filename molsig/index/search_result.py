@@ -29,7 +29,7 @@ class SearchResult:
     rows
         Rows in play: of the space, allowed by the filters.
     candidates
-        Rows scored finally, of the query that had most.
+        Rows looked at, of the query that had most.
     snapshot
         The commit that was searched.
     notes

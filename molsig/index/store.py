@@ -303,6 +303,10 @@ class Store:
         found = self.attributes(patients.take(integers_to_arrow(places)).to_pylist(), columns)
         return PatientColumns(tuple(found.column_names[1:]), found, np.arange(found.num_rows))
 
+    def attributes_of_all(self, patients: pa.Array, columns: Sequence[str] | None = None) -> PatientColumns | None:
+        """As `attributes_of`, of all of the patients; None where that would have to be read."""
+        return None
+
     def column(self, name: str, patients: Sequence[str]) -> list[object]:
         """Return what one column says of `patients`, in their order; None where nothing is known.
 

@@ -73,6 +73,11 @@ class Structure(Protocol):
         ...
 
     @property
+    def at_a_time(self) -> int:
+        """How many queries are searched before what they propose is scored."""
+        ...
+
+    @property
     def rows(self) -> int:
         """How many rows it holds."""
         ...

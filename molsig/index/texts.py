@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from molsig.index.names import text_buffers
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     import pyarrow as pa
-    from numpy.typing import NDArray
 
 
 LISTED_ROWS = 300_000
@@ -36,20 +38,21 @@ class Texts:
         self._asked = 0
         self._listed: list[str | None] | None = None
 
-    def at(self, rows: NDArray[np.int64]) -> list[str | None]:
+    def at(self, rows: Sequence[int]) -> list[str | None]:
         """Return the texts of some rows, None where there is none."""
         if self._missing == len(self._column):
             return [None] * len(rows)
         listed = self._listed
         if listed is not None:
-            return [listed[row] for row in rows.tolist()]
+            return [listed[row] for row in rows]
         self._asked += len(rows)
         if len(self._column) <= min(LISTED_ROWS, LISTED_SHARE * self._asked):
             self._listed = self._column.to_pylist()
-        begins, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        where = np.asarray(rows, np.int64)
+        begins, ends = self._offsets[where].tolist(), self._offsets[where + 1].tolist()
         texts = self._texts
         found: list[str | None] = [str(texts[a:b], "utf-8") for a, b in zip(begins, ends, strict=True)]
         if self._missing:
-            known = [self._column[row].is_valid for row in rows.tolist()]
+            known = [self._column[row].is_valid for row in rows]
             return [text if there else None for text, there in zip(found, known, strict=True)]
         return found

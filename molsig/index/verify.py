@@ -285,7 +285,7 @@ def _compare(store: Store, space: str, generation: OpenGeneration, path: Path) -
         return told
     wanted = directions(vectors)
     exact = Ranked.of(view, len(wanted), search_exact(view, None, wanted, K), K)
-    found, short = search_structure(Placed.of(view, generation), wanted, K, None)
+    found, short = search_structure(Placed.of(view, generation), vectors, K, None)
     proposed = Ranked.of(view, len(wanted), found, K)
     hits = total = 0
     for query in range(len(wanted)):

@@ -51,6 +51,7 @@ def _machine() -> Iterator[Finding]:
         yield _package(package)
     yield _faiss()
     yield _torch()
+    yield _compiled()
     for module, extra, reads in (("anndata", "scverse", "H5AD files"), ("h5py", "h5", "H5 vectors")):
         there = util.find_spec(module) is not None
         yield Finding(
@@ -87,6 +88,19 @@ def _torch() -> Finding:
 
     device = choose_device("auto")
     return Finding("PASS", "torch", f"{_version('torch')}, encodes on {device}")
+
+
+def _compiled() -> Finding:
+    from molsig.index.cosines import best_of_rows
+
+    if best_of_rows() is None:
+        return Finding(
+            "WARN",
+            "compiled parts",
+            "not built: answers are the same, searches take longer",
+            "install a C compiler (gcc or clang) and install molsig again",
+        )
+    return Finding("PASS", "compiled parts", "built")
 
 
 def _version(name: str) -> str:

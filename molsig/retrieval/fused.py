@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from molsig.index.at_once import at_once
 from molsig.index.connection import is_kept_open
 from molsig.index.structure import ALONE
 from molsig.retrieval.aggregate import aggregate
-from molsig.retrieval.at_once import at_once
 from molsig.retrieval.fusion import WITHIN
 from molsig.retrieval.judging import Near, judge
 from molsig.retrieval.memory import PatientMemory

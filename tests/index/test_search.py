@@ -20,9 +20,11 @@ from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
 from molsig.evaluate.clustered import Mixture
-from molsig.index import approximate, exact, forget, search, vectors, view
+from molsig.index import cosines, exact, forget, search, vectors, view
+from molsig.index.rabitq import FlatRabitq, IvfRabitq
 from molsig.index.search import Searcher
 from molsig.index.store import Store
+from molsig.index.structure import faiss
 from molsig.types import DIM, SUM_SPACE, Encoded, SampleId
 
 KINDS = ("tumour", "normal", "metastasis")
@@ -223,7 +225,8 @@ def test_many_queries_and_parts_give_the_answers_of_one(large, monkeypatch: pyte
     whole = {m: Searcher(store).search("rna-t", queries, 7, method=m) for m in ("exact", "index")}
     monkeypatch.setattr(vectors, "BLOCK_ROWS", 700)
     monkeypatch.setattr(exact, "BLOCK_SCORES", 5_000)
-    monkeypatch.setattr(approximate, "QUERIES_AT_A_TIME", 4)
+    for kind in (FlatRabitq, IvfRabitq):
+        monkeypatch.setattr(kind, "at_a_time", 4)
     for method, result in whole.items():
         parts = Searcher(store, memory=0)
         assert parts.search("rna-t", queries, 7, method=method).hits == result.hits
@@ -369,6 +372,58 @@ def test_a_query_asked_again_takes_the_same_way_until_something_changes(store: S
     with store.writer("test") as writer:
         writer.commit([encoded(["new"], vectors=queries[1], seed=1)])
     assert searcher.search("rna-test", queries[1], 7).hits[0][0].patient == "new"
+
+
+@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("several", [False, True])
+def test_threads_change_nothing_of_an_answer(store: Store, encoded, method: str, several: bool) -> None:
+    queries = one_each(store, encoded, 150)
+    with store.writer("test") as writer:
+        if several:
+            writer.commit([encoded([f"P{n}" for n in range(40)], vectors=queries[:40], seed=3, digest="second")])
+        writer.build_indexes(method=method, force=True)
+        writer.commit([encoded(["late"], vectors=queries[90:91], seed=5)])
+    module, answers = faiss(), []
+    before = module.omp_get_max_threads()
+    try:
+        for threads in (1, 2, 3, 16):
+            module.omp_set_num_threads(threads)
+            found = Searcher(store).search("rna-test", queries, 7, method="index")
+            assert found.method == method
+            answers.append(found.hits)
+            assert module.omp_get_max_threads() == threads
+            bad = queries.copy()
+            bad[[130, 140]] = 0
+            with pytest.raises(InputError, match="row 131") as told:
+                Searcher(store).search("rna-test", bad, 7, method="index")
+            assert told.value.row == 131
+    finally:
+        module.omp_set_num_threads(before)
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][90][0].patient == "late"
+    assert share_of(answers[0], Searcher(store).search("rna-test", queries, 7, method="exact").hits, 7) > 0.97
+
+
+@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq"])
+def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, method: str) -> None:
+    queries = one_each(store, encoded, 80)
+    with store.writer("test") as writer:
+        writer.build_indexes(method=method, force=True)
+    answers = []
+    for compiled in (True, False):
+        with pytest.MonkeyPatch.context() as patched:
+            if not compiled:
+                patched.setattr(cosines, "_compiled", None)
+            searcher = settled(store)
+            answers.append([searcher.search("rna-test", queries, 7, method=plan).hits for plan in ("index", "exact")])
+            answers[-1] += [searcher.search("rna-test", query[None], 7, method="index").hits for query in queries[:9]]
+    assert answers[0][:2] == answers[1][:2]
+    # One query may open another cell by centres of 16 bits; what both find scores the same.
+    for one, other in zip(answers[0][2:], answers[1][2:], strict=True):
+        scores = {hit.patient: hit.score for hit in other[0]}
+        shared = [hit for hit in one[0] if hit.patient in scores]
+        assert len(shared) >= 5
+        assert all(hit.score == scores[hit.patient] for hit in shared)
 
 
 @pytest.mark.parametrize("k", [10, 200, 1_500])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from molsig.errors import DamagedError, InputError, UsageError
+from molsig.index.at_once import at_once
 from molsig.index.connection import kept_open
 from molsig.reference import Reference
 from molsig.reference.learning import learned_for
-from molsig.retrieval.at_once import at_once
 from molsig.retrieval.evidence import EvidenceModel
 from molsig.retrieval.memory import PatientMemory
 from molsig.retrieval.patient_vectors import load_patient_vectors
@@ -82,7 +82,7 @@ def test_modalities_searched_side_by_side_give_the_same_answers(
     answers = {}
     for processors in (1, 3):
         together.clear()
-        monkeypatch.setattr("molsig.retrieval.at_once._processors", lambda count=processors: count)
+        monkeypatch.setattr("molsig.index.at_once._processors", lambda count=processors: count)
         answers[processors] = [told(warm, patient, **how) for patient in asked]
         if how.get("kind") != "any":
             assert together

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from molsig.errors import InputError, NotFoundError, UsageError
 from molsig.index import rows_file
 from molsig.index.rows_file import checksums
+from molsig.index.search import Searcher
 from molsig.reference import Reference
 
 if TYPE_CHECKING:
@@ -127,3 +129,44 @@ def test_warming_finds_damage(built: Path, asked: NDArray[np.float32], tmp_path:
     assert found.plan.method == "exact"
     assert any("is not what was written: exact search used" in note for note in found.notes)
     assert found.records() == expected
+
+
+def test_a_vector_asked_as_the_last_one_was_is_answered_as_in_a_batch(own: Path, asked: NDArray[np.float32]) -> None:
+    reference = Reference.open(own)
+    batch = reference.nearest("rna", asked, k=7, method="index").records()
+    by_default = reference.nearest("rna", asked, k=7, columns=["sex"]).records()
+
+    def alone(number: int, **how: object) -> list[dict[str, object]]:
+        found = reference.nearest("rna", asked[number], k=7, **how)
+        rows = [row | {"query": number} for row in found.records()]
+        assert rows == [row | {"query": number} for row in found.table.to_pylist()]
+        return rows
+
+    while reference._searcher.held(reference._store.active_spaces()["rna"]) is None:
+        time.sleep(0.01)  # until the clock has moved on from the last change, every query looks at the files anew
+    told = [alone(number, method="index") for number in range(len(asked))]
+    assert [row for rows in told for row in rows] == batch
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Searcher, "search", lambda *_, **__: pytest.fail("planned anew"))
+        assert [alone(number, method="index") for number in range(len(asked))] == told
+        for other in ({"kind": "any"}, {"columns": ["sex"]}, {"columns": []}, {"where": "sex = 'female'"}, {"top": 2}):
+            with pytest.raises(pytest.fail.Exception, match="planned anew"):
+                alone(0, method="index", **other)
+        with pytest.raises(InputError, match="zero or not finite"):
+            reference.nearest("rna", 0 * asked[0], k=7, method="index")
+        with pytest.raises(InputError, match="expected"):
+            reference.nearest("rna", asked[0, :9], k=7, method="index")
+    assert [row for number in range(len(asked)) for row in alone(number, columns=["sex"])] == by_default
+
+
+def test_what_is_said_of_a_patient_is_told_anew_once_it_changed(own: Path, asked: NDArray[np.float32]) -> None:
+    reference = Reference.open(own)
+    for _ in range(3):
+        first = reference.nearest("rna", asked[0], method="index").records()[0]
+        time.sleep(0.06)
+    other = {"female": "male", "male": "female"}[first["sex"]]
+    with reference._store.writer("test") as writer:
+        writer.put_patients(pa.table({"patient": [first["patient"]], "sex": [other]}), replace=True)
+    for _ in range(3):
+        assert reference.nearest("rna", asked[0], method="index").records()[0] == first | {"sex": other}
+        time.sleep(0.06)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from molsig.index import at_once as module
+from molsig.index.at_once import at_once
 from molsig.index.stamp import database_stamp, one_look
-from molsig.retrieval import at_once as module
-from molsig.retrieval.at_once import at_once
 
 
 def left_over() -> list[threading.Thread]:

@@ -1,0 +1,80 @@
+"""The best of the rows that a structure proposed, where each is of another patient: scored finally, best first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from molsig.index import cosines
+from molsig.index.scoring import SLACK, leaders_of_all
+from molsig.index.structure import inner_products
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from molsig.index.rows_file import RowsFile
+
+
+def best_rows(
+    file: RowsFile,
+    codes: NDArray[np.int32],
+    directions: NDArray[np.float64],
+    rounded: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    k: int,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the `k` best of the proposed rows of each query, equal scores by patient, and their scores.
+
+    Parameters
+    ----------
+    file
+        Holds the rows, which were checked.
+    codes
+        The patient of each of its rows, int32 (n,) or longer.
+    directions, rounded
+        The queries at unit length, float64 and float32 (q, 768).
+    rows
+        Proposed rows, int64 (q, depth), -1 for none; no patient twice in one line.
+
+    Returns
+    -------
+    tuple
+        Rows, int64 (q, k), -1 for none, and scores, float32 (q, k), 0 for those.
+    """
+    found, scores = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
+    best = cosines.best_of_rows()
+    if best is None:
+        _by_sifting(file, codes, directions, rounded, rows, k, found, scores)
+        return found, scores
+    asked = np.ascontiguousarray(rows)
+    best(directions, rounded, file.matrix, file.facts.lengths, codes, asked, found, scores, k, SLACK)
+    return found, scores
+
+
+def _by_sifting(
+    file: RowsFile,
+    codes: NDArray[np.int32],
+    directions: NDArray[np.float64],
+    rounded: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    k: int,
+    found: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> None:
+    """As compiled: numpy takes long over a row, so that only those are scored that float32 leaves in question."""
+    there = rows >= 0
+    some = rows if there.all() else np.where(there, rows, 0)
+    fast = inner_products(rounded, file.matrix, some)
+    fast /= file.short_lengths[some]
+    fast[~there] = -np.inf
+    queries, columns = leaders_of_all(fast, k)
+    chosen = rows[queries, columns]
+    exact = cosines.cosines(directions, queries, file.matrix, chosen, file.facts.lengths[chosen])
+    order = np.lexsort((codes[chosen], -exact, queries))
+    queries = queries[order]
+    ranks = np.arange(len(order)) - np.searchsorted(queries, queries)
+    kept = ranks < k
+    places = queries[kept], ranks[kept]
+    found[:], scores[:] = -1, 0
+    found[places], scores[places] = chosen[order][kept], exact[order][kept]
