@@ -152,10 +152,12 @@ static int best_of(const Best *of, Kept *heap, float *rough)
         for (Py_ssize_t place = 0; place < of->depth; place++) {
             if (rows[place] >= of->stored)
                 return -1;
-            if (rows[place] >= 0) {
-                FETCH(of->lengths + rows[place]);
-                FETCH(of->codes + rows[place]);
-            }
+            if (rows[place] < 0)
+                continue;
+            FETCH(of->lengths + rows[place]);
+            FETCH(of->codes + rows[place]);
+            if (place < AHEAD)
+                fetch(of->vectors + rows[place] * DIM);
         }
         Py_ssize_t count = 0;
         for (Py_ssize_t place = 0; place < of->depth; place++) {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from molsig.index.arrays import distinct
 from molsig.index.at_once import at_once
 from molsig.index.best_rows import best_rows
 from molsig.index.exact import search_exact
+from molsig.index.hits import Ranked, of_one
 from molsig.index.scoring import Found, both_directions, leaders, score_pairs
 from molsig.index.structure import K, faiss, inner_products, threads_for
 
@@ -314,7 +315,7 @@ def _bits(placed: Placed) -> NDArray[np.uint8] | None:
     return None if placed.cells is None else placed.cells.bits
 
 
-def search_plain(placed: Placed, query: NDArray[np.float32], k: int, *, rough: bool) -> Found | None:
+def search_plain(placed: Placed, query: NDArray[np.float32], k: int, *, rough: bool) -> Ranked | None:
     """As `search_structure`, for one query (1, 768) of any length and what is `plain`: the usual case, with less ado.
 
     None where too few are found, which `search_structure` looks further for.
@@ -340,15 +341,7 @@ def search_plain(placed: Placed, query: NDArray[np.float32], k: int, *, rough: b
             return None
         file.check(rows)
         found, scores = best_rows(file, placed.view.codes, directions, rounded, proposed, k)
-    return Found(_zeros(k), found[0], scores[0], len(rows), ranked=True)
-
-
-@lru_cache(maxsize=8)
-def _zeros(count: int) -> NDArray[np.int64]:
-    """Zeros, shared: not to be written to."""
-    zeros = np.zeros(count, np.int64)
-    zeros.flags.writeable = False
-    return zeros
+    return Ranked(placed.view, 1, *of_one(k), found[0], scores[0])
 
 
 def _further(

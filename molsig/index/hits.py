@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 @lru_cache(maxsize=8)
-def counted(count: int) -> NDArray[np.int64]:
-    """The ranks of the hits of one query, from 1, shared: not to be written to."""
-    ranks = np.arange(1, count + 1)
-    ranks.flags.writeable = False
-    return ranks
+def of_one(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The query, 0, and the rank, from 1, of each hit of a single query, shared: not to be written to."""
+    queries, ranks = np.zeros(count, np.int64), np.arange(1, count + 1)
+    queries.flags.writeable = ranks.flags.writeable = False
+    return queries, ranks
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,8 +133,8 @@ class IvfRabitq:
 
     def __init__(self, index: Any) -> None:
         self._index = index
-        # To make one takes as long as to open three cells.
-        self._how: dict[int, Any] = {}
+        # By depth and effort, what a single query needs: to make the parameters takes as long as to open three cells.
+        self._ones: dict[tuple[int, int], tuple[int, NDArray[np.float32], Any, Any]] = {}
         self._centres: NDArray[np.int16] | None = None
         self._cell_of: NDArray[np.int32] | None = None
 
@@ -179,6 +179,8 @@ class IvfRabitq:
 
     def train(self, vectors: NDArray[np.float32], seed: int) -> None:
         """Learn the cells by k-means."""
+        self._ones.clear()
+        self._centres = None
         self._index.cp.seed = seed + 1
         self._index.cp.niter = _ITERATIONS
         # With fewer rows than faiss would like a cell it prints so; nobody asked.
@@ -187,6 +189,7 @@ class IvfRabitq:
 
     def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
         """Put rows into their cells."""
+        self._ones.clear()
         self._index.add_with_ids(np.ascontiguousarray(vectors), np.ascontiguousarray(rows))
 
     def cells_with(self, rows: NDArray[np.bool_]) -> CellsWith:
@@ -214,46 +217,52 @@ class IvfRabitq:
         cells: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.int64]:
         """Scan the nearest cells, or the nearest of some."""
-        how = self._how.get(effort) if kept is None else None
-        if how is None:
-            module = faiss()
-            how = module.IVFRaBitQSearchParameters()
-            how.nprobe = effort
-            if kept is None:
-                self._how[effort] = how
-            else:
-                # All stay referenced until the search is over: faiss keeps no copy.
-                selector = module.IDSelectorBitmap(8 * len(kept), module.swig_ptr(kept))
-                how.sel = selector
-                if cells is not None:
-                    where = module.SearchParameters()
-                    opened = module.IDSelectorBitmap(8 * len(cells), module.swig_ptr(cells))
-                    where.sel = opened
-                    how.quantizer_params = where
-        asked, depth = np.ascontiguousarray(queries), min(depth, self.rows)
+        asked = np.ascontiguousarray(queries)
         if len(asked) == 1 and kept is None and (choose := nearest_cells()) is not None:
-            return self._search_one(asked, depth, effort, how, choose)
-        _, rows = self._index.search(asked, depth, params=how)
+            return self._search_one(asked, depth, effort, choose)
+        _, rows = self._index.search(asked, min(depth, self.rows), params=self._parameters(effort, kept, cells))
         found: NDArray[np.int64] = rows
         return found
 
-    def _search_one(
-        self, query: NDArray[np.float32], depth: int, effort: int, how: Any, choose: Any
-    ) -> NDArray[np.int64]:
+    def _parameters(
+        self, effort: int, kept: NDArray[np.uint8] | None = None, cells: NDArray[np.uint8] | None = None
+    ) -> Any:
+        """How many cells are opened, and where given which rows and cells are in play."""
+        module = faiss()
+        how = module.IVFRaBitQSearchParameters()
+        how.nprobe = effort
+        if kept is not None:
+            how.sel = selector = module.IDSelectorBitmap(8 * len(kept), module.swig_ptr(kept))
+            where = opened = None
+            if cells is not None:
+                where = module.SearchParameters()
+                where.sel = opened = module.IDSelectorBitmap(8 * len(cells), module.swig_ptr(cells))
+                how.quantizer_params = where
+            # faiss holds all of these by their addresses.
+            how.held_for_it = (kept, selector, cells, where, opened)
+        return how
+
+    def _search_one(self, query: NDArray[np.float32], depth: int, effort: int, choose: Any) -> NDArray[np.int64]:
         """Choose the cells by centres of 16 bits a number: what one query takes is mostly memory read.
 
         A batch compares whole centres, in one product of matrices.
         """
-        module, centres = faiss(), self._centres
-        if centres is None:
-            centres = self._centres = self._shortened()
-        cells, near = np.empty(effort, np.int64), np.empty(effort, np.float32)
-        choose(query, centres, cells)
-        scores, rows = np.empty((1, depth), np.float32), np.empty((1, depth), np.int64)
-        # faiss's own wrapper takes no parameters here. How near the cells are is of no account to codes of this kind.
-        near.fill(0)
-        pointers = map(module.swig_ptr, (cells, near, scores, rows))
-        self._index.search_preassigned_c(1, module.swig_ptr(query), depth, *pointers, False, how)
+        pointer = faiss().swig_ptr
+        known = self._ones.get((depth, effort))
+        if known is None:
+            # How near the cells are is of no account to codes of this kind.
+            near = np.zeros(effort, np.float32)
+            known = self._ones[depth, effort] = (min(depth, self.rows), near, pointer(near), self._parameters(effort))
+            if self._centres is None:
+                self._centres = self._shortened()
+        most, _, nowhere, how = known
+        cells = np.empty(effort, np.int64)
+        choose(query, self._centres, cells)
+        scores, rows = np.empty((1, most), np.float32), np.empty((1, most), np.int64)
+        # faiss's own wrapper takes no parameters here.
+        self._index.search_preassigned_c(
+            1, pointer(query), most, pointer(cells), nowhere, pointer(scores), pointer(rows), False, how
+        )
         return rows
 
     def _shortened(self) -> NDArray[np.int16]:

@@ -70,6 +70,7 @@ class Found:
         return replace(self, queries=numbers)
 
 
+_FLOAT32 = np.dtype(np.float32)
 _NO_ROWS = np.empty(0, np.int64)
 _NO_SCORES = np.empty(0, np.float32)
 
@@ -90,7 +91,7 @@ def as_queries(given: object) -> Vectors:
     queries = np.asarray(given)
     if queries.ndim != 2 or queries.shape[1] != DIM:
         raise InputError(f"queries of shape {queries.shape}, expected (q, {DIM})")
-    return queries if queries.dtype == np.float32 else queries.astype(np.float64, copy=False)
+    return queries if queries.dtype == _FLOAT32 else queries.astype(np.float64, copy=False)
 
 
 def both_directions(queries: Vectors, before: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -17,13 +17,13 @@ from molsig.errors import DamagedError, MissingExtraError, UsageError
 from molsig.index.approximate import Placed, search_plain, search_structure
 from molsig.index.exact import search_exact
 from molsig.index.generations import unusable
-from molsig.index.hits import Ranked, counted
+from molsig.index.hits import Ranked
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
 from molsig.index.scoring import Found, as_queries, directions, score_pairs
 from molsig.index.search_result import SearchResult
-from molsig.index.stamp import database_stamp, file_stamp
+from molsig.index.stamp import database_stamp, stamp_of
 from molsig.index.vectors import StaleViewError
 from molsig.index.view import load_view
 from molsig.types import SUM_SPACE
@@ -102,12 +102,9 @@ class Single:
     def ranked(self, query: NDArray[np.float32]) -> Ranked | None:
         """The hits of one query (1, 768); None where too few are found this way, or a row is damaged."""
         try:
-            found = search_plain(self.placed, query, self.k, rough=self.rough)
+            return search_plain(self.placed, query, self.k, rough=self.rough)
         except DamagedError:
             return None  # met again, and told of, by the search that follows
-        if found is None:
-            return None
-        return Ranked(self.held.view, 1, found.queries, counted(self.k), found.positions, found.scores)
 
     def result(self, query: NDArray[np.float32]) -> SearchResult | None:
         """As `ranked`, with how it was found."""
@@ -437,7 +434,7 @@ class Searcher:
         path = self._manifests.get(space)
         if path is None:
             path = self._manifests[space] = str(folder_of(self._store.index_dir, space) / MANIFEST)
-        database, manifest = database_stamp(self._store.database), file_stamp([path])
+        database, manifest = database_stamp(self._store.database), stamp_of((path,))
         return None if database is None or manifest is None else (database, manifest)
 
 

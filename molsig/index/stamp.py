@@ -25,7 +25,7 @@ def file_stamp(paths: Iterable[Path | str]) -> tuple[object, ...] | None:
 
     A file that is not there counts as such.
     """
-    return _stamp([str(path) for path in paths])
+    return stamp_of([str(path) for path in paths])
 
 
 def database_stamp(database: Path, *, again: bool = False) -> tuple[object, ...] | None:
@@ -39,7 +39,9 @@ def database_stamp(database: Path, *, again: bool = False) -> tuple[object, ...]
 
 
 def _state_of(database: Path) -> tuple[object, ...] | None:
-    return _stamp(_files_of(database))
+    file, log = _files_of(database)
+    # Between commits there is no log: to ask whether it is there costs less than to be told that it is not.
+    return stamp_of((file, log) if os.access(log, os.F_OK) else (file,))
 
 
 @lru_cache(maxsize=64)
@@ -82,14 +84,17 @@ class _Looked(threading.local):
 _looked = _Looked()
 
 
-def _stamp(paths: Sequence[str]) -> tuple[object, ...] | None:
+def stamp_of(paths: Sequence[str]) -> tuple[object, ...] | None:
+    """As `file_stamp`."""
     told: list[object] = []
+    now = time.time_ns()
     for path in paths:
         try:
             found = os.stat(path)  # noqa: PTH116 (a Path costs as much again, and this is asked several times a query)
         except FileNotFoundError:
             continue
-        if time.time_ns() - found.st_mtime_ns < _CLOCK_GRAIN_NS:
+        changed = found.st_mtime_ns
+        if now - changed < _CLOCK_GRAIN_NS:
             return None
-        told.append((path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+        told += (path, found.st_ino, found.st_size, changed, found.st_ctime_ns)
     return tuple(told)

@@ -44,8 +44,8 @@ class Nearest:
     ----------
     ranked
         The hits as columns.
-    attributes
-        The patients' columns.
+    said
+        The patients' columns, of each hit or, where `of_all`, of each patient of the view.
     plan
         How it was searched.
     notes
@@ -55,13 +55,19 @@ class Nearest:
     """
 
     ranked: Ranked
-    attributes: PatientColumns
+    said: PatientColumns
     plan: Plan
     notes: tuple[str, ...]
+    of_all: bool = False
     made: Records | None = None
 
     def __len__(self) -> int:
         return len(self.ranked.queries)
+
+    @cached_property
+    def attributes(self) -> PatientColumns:
+        """The patients' columns, of each hit."""
+        return self.said.at(self.ranked.codes) if self.of_all else self.said
 
     @cached_property
     def table(self) -> pa.Table:
@@ -74,14 +80,14 @@ class Nearest:
 
         parts = (self.ranked.arrays, self.attributes.arrays)
         ours, theirs = at_once(parts) if len(self) >= MANY_HITS else [part() for part in parts]
-        return pa.Table.from_arrays([*ours, *theirs], names=_headed(self.attributes.names))
+        return pa.Table.from_arrays([*ours, *theirs], names=_headed(self.said.names))
 
     def records(self) -> list[dict[str, Any]]:
         """The rows of `table` as dictionaries, without making it: quicker where there are few."""
         hits = self.ranked
         if self.made is not None and (known := self.made.of(hits)) is not None:
             return known
-        names = _headed(self.attributes.names)
+        names = _headed(self.said.names)
         told = hits.told(("patient", "sample", "item"))
         numbers = hits.queries.tolist(), hits.ranks.tolist()
         columns = (*numbers, *told.values(), hits.scores.tolist(), *self.attributes.lists())
@@ -124,10 +130,9 @@ def nearest(
     question = None
     if where is None and top == 1 and len(asked) == 1:
         question = "nearest", modality, k, kind, method, None if columns is None else tuple(columns)
-        with one_look():
-            before = searcher.again(question)
-            if before is not None and (known := _again(before, asked)) is not None:
-                return known
+        before = searcher.again(question)
+        if before is not None and (known := _again(before, asked)) is not None:
+            return known
     check_kind(kind)
     if top < 1:
         raise UsageError(f"top is {top}, at least 1 is needed")
@@ -167,4 +172,4 @@ def _again(way: Single, asked: NDArray[np.float32]) -> Nearest | None:
     ranked, beside = way.ranked(asked), way.beside
     if ranked is None or not isinstance(beside, _Beside):
         return None
-    return Nearest(ranked, beside.said.at(ranked.codes), beside.plan, (), beside.made)
+    return Nearest(ranked, beside.said, beside.plan, (), of_all=True, made=beside.made)
