@@ -18,8 +18,9 @@
 #define UNIT 32000
 /* Rows ahead of the one in work that are fetched: each is 48 lines, which take as long to come as two rows to multiply. */
 #define AHEAD 2
-/* Below so many pairs it takes longer to give Python's lock back and to get it again. */
+/* Below so many pairs, or vectors, it takes longer to give Python's lock back and to get it again. */
 #define FEW 512
+#define FEW_VECTORS 16
 
 /* One build for every processor of a kind: the loader takes the variant for the one at hand. */
 #if defined(__x86_64__) && defined(__GLIBC__) && (defined(__GNUC__) && !defined(__clang__))
@@ -326,7 +327,10 @@ static PyObject *unit(PyObject *self, PyObject *const *given, Py_ssize_t count)
         return refused(&arrays, NULL, NULL);
     if (length % DIM || units != length || rounds != length)
         return refused(&arrays, PyExc_ValueError, "vectors, unit and rounded differ in shape");
+    PyThreadState *state = length / DIM >= FEW_VECTORS ? PyEval_SaveThread() : NULL;
     const Py_ssize_t bad = unit_of(precise ? vectors : NULL, precise ? NULL : vectors, unit, rounded, length / DIM);
+    if (state)
+        PyEval_RestoreThread(state);
     let_go(&arrays);
     return PyLong_FromSsize_t(bad);
 }

@@ -114,7 +114,8 @@ class Ranked:
     def arrays(self) -> list[pa.Array]:
         """As columns: query, rank, patient, sample, item, score."""
         places = integers_to_arrow(self.positions)
-        told = [one_chunk(self.view.rows[name]).take(places) for name in ("patient", "sample", "item")]
+        columns = [one_chunk(self.view.rows[name]) for name in ("patient", "sample", "item")]
+        told = [pa.nulls(len(places), one.type) if one.null_count == len(one) else one.take(places) for one in columns]
         return [integers_to_arrow(self.queries), integers_to_arrow(self.ranks), *told, floats_to_arrow(self.scores)]
 
     def table(self) -> pa.Table:
