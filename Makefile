@@ -39,4 +39,4 @@ bench: setup
 	$(BIN)/python -m benchmarks.cohort --data $(DATA)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf molsig/index/_cosines*.so $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

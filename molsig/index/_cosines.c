@@ -7,11 +7,18 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
+#error "sums have to be made as they are written, in the precision they are written in"
+#endif
+
+/* To be raised with every change of what is computed or of a call: `cosines.py` takes no other than its own. */
+#define VERSION 1
 #define DIM 768
 #define LANES 32
 #define ROUGH_LANES 32
@@ -203,8 +210,10 @@ static void cells_of(const float *asked, const int16_t *centres, int64_t *cells,
                      Py_ssize_t wanted)
 {
     int16_t steps[DIM];
-    for (int place = 0; place < DIM; place++)
-        steps[place] = (int16_t)(asked[place] * UNIT + (asked[place] < 0 ? -0.5f : 0.5f));
+    for (int place = 0; place < DIM; place++) {
+        const float step = asked[place] * UNIT + (asked[place] < 0 ? -0.5f : 0.5f);
+        steps[place] = (int16_t)(step > UNIT ? UNIT : step < -UNIT ? -UNIT : step);
+    }
     Py_ssize_t kept = 0;
     for (Py_ssize_t cell = 0; cell < count; cell++) {
         const int16_t *centre = centres + cell * DIM;
@@ -233,6 +242,21 @@ static int pairs_of(const double *directions, const int64_t *queries, const floa
             (float)(product(vectors + rows[pair] * DIM, directions + queries[pair] * DIM) / lengths[pair]);
     }
     return 0;
+}
+
+/* Lengths of rows, 1 for a row of zeros. */
+FOR_EACH_PROCESSOR
+static void lengths_of(const float *vectors, double *lengths, Py_ssize_t count)
+{
+    for (Py_ssize_t row = 0; row < count; row++) {
+        const float *from = vectors + row * DIM;
+        double sums[LANES] = {0};
+        for (int begin = 0; begin < DIM; begin += LANES)
+            for (int lane = 0; lane < LANES; lane++)
+                sums[lane] += (double)from[begin + lane] * (double)from[begin + lane];
+        const double length = sqrt(folded(sums));
+        lengths[row] = length == 0 ? 1 : length;
+    }
 }
 
 /* Directions, in both precisions; returns the first vector that has none, else -1. The vectors are doubles or floats. */
@@ -297,8 +321,8 @@ static void *look_into(Arrays *arrays, PyObject *array, const Kind *kind, Py_ssi
     arrays->count++;
     if ((kind->size && memory->itemsize != kind->size) || !memory->format || !memory->format[0] || memory->format[1] ||
         !strchr(kind->kinds, memory->format[0])) {
-        PyErr_Format(PyExc_TypeError, "an array of %s, %zd bytes each; expected one of %s, %zd bytes each",
-                     memory->format ? memory->format : "bytes", memory->itemsize, kind->kinds, kind->size);
+        PyErr_Format(PyExc_TypeError, "an array of kind %s; expected one of %s",
+                     memory->format ? memory->format : "bytes", kind->kinds);
         return NULL;
     }
     *numbers = memory->len / memory->itemsize;
@@ -333,6 +357,26 @@ static PyObject *unit(PyObject *self, PyObject *const *given, Py_ssize_t count)
         PyEval_RestoreThread(state);
     let_go(&arrays);
     return PyLong_FromSsize_t(bad);
+}
+
+static PyObject *lengths(PyObject *self, PyObject *const *given, Py_ssize_t count)
+{
+    Arrays arrays = {.count = 0};
+    Py_ssize_t numbers, rows;
+    if (count != 2)
+        return refused(&arrays, PyExc_TypeError, "lengths takes 2 arrays: vectors, lengths");
+    const float *vectors = look_into(&arrays, given[0], &FLOATS, &numbers);
+    double *found = vectors ? look_into(&arrays, given[1], &NEW_DOUBLES, &rows) : NULL;
+    if (!found)
+        return refused(&arrays, NULL, NULL);
+    if (numbers % DIM || rows != numbers / DIM)
+        return refused(&arrays, PyExc_ValueError, "vectors and lengths differ in length");
+    PyThreadState *state = rows >= FEW_VECTORS ? PyEval_SaveThread() : NULL;
+    lengths_of(vectors, found, rows);
+    if (state)
+        PyEval_RestoreThread(state);
+    let_go(&arrays);
+    Py_RETURN_NONE;
 }
 
 static PyObject *pairs(PyObject *self, PyObject *const *given, Py_ssize_t count)
@@ -382,7 +426,7 @@ static PyObject *best(PyObject *self, PyObject *const *given, Py_ssize_t count)
     of.scores = of.found ? look_into(&arrays, given[7], &NEW_FLOATS, &scored) : NULL;
     if (!of.scores)
         return refused(&arrays, NULL, NULL);
-    of.k = PyLong_AsSsize_t(given[8]);
+    of.k = PyNumber_AsSsize_t(given[8], PyExc_OverflowError);
     of.slack = PyFloat_AsDouble(given[9]);
     if (PyErr_Occurred())
         return refused(&arrays, NULL, NULL);
@@ -392,6 +436,11 @@ static PyObject *best(PyObject *self, PyObject *const *given, Py_ssize_t count)
     if (asked % DIM || roughly != asked || stored % DIM || measured < of.stored || coded < of.stored || of.k < 1 ||
         proposed != of.depth * of.queries || found / of.k != of.queries || found % of.k || scored != found)
         return refused(&arrays, PyExc_ValueError, "the arrays of best differ in length");
+    if (!of.queries) {
+        let_go(&arrays);
+        Py_RETURN_NONE;
+    }
+    /* There are as many places for answers, so that this is no larger than what is there already. */
     Kept *heap = malloc((size_t)of.k * sizeof(Kept) + (size_t)of.depth * sizeof(float));
     if (!heap) {
         let_go(&arrays);
@@ -435,6 +484,7 @@ static PyObject *cells(PyObject *self, PyObject *const *given, Py_ssize_t count)
 static PyMethodDef METHODS[] = {
     {"unit", (PyCFunction)(void (*)(void))unit, METH_FASTCALL,
      "unit(vectors, unit, rounded): the first vector without a direction, else -1"},
+    {"lengths", (PyCFunction)(void (*)(void))lengths, METH_FASTCALL, "lengths(vectors, lengths)"},
     {"pairs", (PyCFunction)(void (*)(void))pairs, METH_FASTCALL,
      "pairs(directions, queries, vectors, rows, lengths, scores)"},
     {"cells", (PyCFunction)(void (*)(void))cells, METH_FASTCALL, "cells(query, centres, cells)"},
@@ -448,4 +498,12 @@ static struct PyModuleDef MODULE = {
     NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__cosines(void) { return PyModule_Create(&MODULE); }
+PyMODINIT_FUNC PyInit__cosines(void)
+{
+    PyObject *module = PyModule_Create(&MODULE);
+    if (module && PyModule_AddIntConstant(module, "VERSION", VERSION) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -1,7 +1,10 @@
 from numpy import float32, float64, int16, int32, int64
 from numpy.typing import NDArray
 
+VERSION: int
+
 def unit(vectors: NDArray[float32] | NDArray[float64], unit: NDArray[float64], rounded: NDArray[float32], /) -> int: ...
+def lengths(vectors: NDArray[float32], lengths: NDArray[float64], /) -> None: ...
 def pairs(
     directions: NDArray[float64],
     queries: NDArray[int64],

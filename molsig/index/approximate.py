@@ -66,8 +66,8 @@ class Placed:
 
     `places` holds the position in the view of each of its rows, int64, -1 for one that was deleted or is out of play,
     and is None where every row is at the position of its number; `covered` and `patients` count the rows and patients
-    that are left; `kept` has a bit for each row that is in play, None for all. `reached` is how deep and how far single
-    queries for so many neighbours, roughly or not, went before.
+    that are left; `kept` has a bit for each row that is in play, None for all. `reached` is how many patients single
+    queries for so many neighbours, roughly or not, wanted before, how deep and how far they went.
     """
 
     view: SpaceView
@@ -77,7 +77,7 @@ class Placed:
     patients: int
     kept: NDArray[np.uint8] | None = None
     cells: CellsWith | None = None
-    reached: dict[tuple[int, bool], tuple[int, int]] = field(default_factory=dict, repr=False)
+    reached: dict[tuple[int, bool], tuple[int, int, int]] = field(default_factory=dict, repr=False)
     _last: list[tuple[NDArray[np.bool_], Placed]] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -123,9 +123,9 @@ class Placed:
         return rows[rows >= 0]
 
     @cached_property
-    def plain(self) -> bool:
-        """Whether it has all rows of the view, at the positions of their numbers, each of another patient."""
-        return self.view.one_each and self.places is None and not len(self.newer) and self.covered > 0
+    def short(self) -> bool:
+        """Whether single queries may go the short way: each row is another patient's, and none came later."""
+        return self.view.one_each and not len(self.newer) and self.covered > 0
 
     @cached_property
     def codes_of_rows(self) -> NDArray[np.int32]:
@@ -233,11 +233,8 @@ def _propose(
     """
     view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
     rows = len(placed.generation.file)
-    selects = structure.method == "ivf-rabitq"
-    enough, depth = _wanted(placed, k, rough=rough)
-    depth = int(depth * (1 if selects else rows / placed.covered))
-    if selects and placed.kept is not None:
-        depth *= FILTERED
+    selects = _selects(placed)
+    enough, depth = _depth(placed, k, rough=rough)
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
     left = np.arange(len(queries))
     done: list[Found] = []
@@ -282,6 +279,19 @@ def _propose(
     return done, left
 
 
+def _selects(placed: Placed) -> bool:
+    """Whether the structure looks after a filter by itself."""
+    return placed.generation.structure().method == "ivf-rabitq"
+
+
+def _depth(placed: Placed, k: int, *, rough: bool) -> tuple[int, int]:
+    """Return how many patients are looked for, and how many rows are proposed at first to find them."""
+    enough, depth = _wanted(placed, k, rough=rough)
+    if not _selects(placed):
+        return enough, int(depth * len(placed.generation.file) / placed.covered)
+    return enough, int(depth) * (1 if placed.kept is None else FILTERED)
+
+
 def _wanted(placed: Placed, k: int, *, rough: bool) -> tuple[int, float]:
     """Return how many patients are looked for, and how many rows in play it takes to find them."""
     tuned, further = placed.generation.info.depth, max(0, k - K)
@@ -315,8 +325,8 @@ def _bits(placed: Placed) -> NDArray[np.uint8] | None:
     return None if placed.cells is None else placed.cells.bits
 
 
-def search_plain(placed: Placed, query: NDArray[np.float32], k: int, *, rough: bool) -> Ranked | None:
-    """As `search_structure`, for one query (1, 768) of any length and what is `plain`: the usual case, with less ado.
+def search_one(placed: Placed, query: NDArray[np.float32], k: int, *, rough: bool) -> Ranked | None:
+    """As `search_structure`, for one query (1, 768) of any length where the way is `short`: with less ado.
 
     None where too few are found, which `search_structure` looks further for.
 
@@ -327,21 +337,32 @@ def search_plain(placed: Placed, query: NDArray[np.float32], k: int, *, rough: b
     DamagedError
         A row that was proposed is not what was written.
     """
-    file, structure = placed.generation.file, placed.generation.structure()
+    file, structure, places = placed.generation.file, placed.generation.structure(), placed.places
     reach = placed.reached.get((k, rough))
     if reach is None:
-        info, depth = placed.generation.info, int(_wanted(placed, k, rough=rough)[1])
+        enough, depth = _depth(placed, k, rough=rough)
         share = _share(placed, depth, rough=rough)
-        reach = placed.reached[k, rough] = depth, structure.effort_for(info.effort, share, depth)
+        effort = structure.effort_for(placed.generation.info.effort, share, depth)
+        reach = placed.reached[k, rough] = enough, depth, effort
+    enough, depth, effort = reach
     directions, rounded = both_directions(query)
     with threads_for(1):
-        proposed = structure.search(rounded, *reach)
-        rows = proposed[0]
-        if len(rows) < k or rows[-1] < 0:
-            return None
+        if places is None:
+            proposed = structure.search(rounded, depth, effort)
+            rows = proposed[0]
+            if len(rows) < k or rows[-1] < 0:
+                return None
+        else:
+            rows = structure.search(rounded, depth, effort, placed.kept, _bits(placed))[0]
+            rows = rows[rows >= 0]
+            rows = rows[places[rows] >= 0]
+            if len(rows) < enough:
+                return None
+            proposed, k = rows[None], min(k, len(rows))
         file.check(rows)
-        found, scores = best_rows(file, placed.view.codes, directions, rounded, proposed, k)
-    return Ranked(placed.view, 1, *of_one(k), found[0], scores[0])
+        found, scores = best_rows(file, placed.codes_of_rows, directions, rounded, proposed, k)
+    positions = found[0] if places is None else places[found[0]]
+    return Ranked(placed.view, 1, *of_one(k), positions, scores[0])
 
 
 def _further(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,11 +13,28 @@ from molsig.index.structure import inner_products
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from molsig.index.rows_file import RowsFile
+
+class Stored(Protocol):
+    """Rows that can be compared."""
+
+    @property
+    def matrix(self) -> NDArray[np.float32]:
+        """Their vectors, (n, 768)."""
+        ...
+
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """As `precise_lengths` gives them, (n,)."""
+        ...
+
+    @property
+    def short_lengths(self) -> NDArray[np.float32]:
+        """The same as float32."""
+        ...
 
 
 def best_rows(
-    file: RowsFile,
+    stored: Stored,
     codes: NDArray[np.int32],
     directions: NDArray[np.float64],
     rounded: NDArray[np.float32],
@@ -28,10 +45,10 @@ def best_rows(
 
     Parameters
     ----------
-    file
+    stored
         Holds the rows, which were checked.
     codes
-        The patient of each of its rows, int32 (n,) or longer.
+        The patient of each of these, int32 (n,) or longer.
     directions, rounded
         The queries at unit length, float64 and float32 (q, 768).
     rows
@@ -45,15 +62,15 @@ def best_rows(
     found, scores = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
     best = cosines.best_of_rows()
     if best is None:
-        _by_sifting(file, codes, directions, rounded, rows, k, found, scores)
+        _by_sifting(stored, codes, directions, rounded, rows, k, found, scores)
         return found, scores
     asked = np.ascontiguousarray(rows)
-    best(directions, rounded, file.matrix, file.facts.lengths, codes, asked, found, scores, k, SLACK)
+    best(directions, rounded, stored.matrix, stored.lengths, codes, asked, found, scores, k, SLACK)
     return found, scores
 
 
 def _by_sifting(
-    file: RowsFile,
+    stored: Stored,
     codes: NDArray[np.int32],
     directions: NDArray[np.float64],
     rounded: NDArray[np.float32],
@@ -65,12 +82,12 @@ def _by_sifting(
     """As compiled: numpy takes long over a row, so that only those are scored that float32 leaves in question."""
     there = rows >= 0
     some = rows if there.all() else np.where(there, rows, 0)
-    fast = inner_products(rounded, file.matrix, some)
-    fast /= file.short_lengths[some]
+    fast = inner_products(rounded, stored.matrix, some)
+    fast /= stored.short_lengths[some]
     fast[~there] = -np.inf
     queries, columns = leaders_of_all(fast, k)
     chosen = rows[queries, columns]
-    exact = cosines.cosines(directions, queries, file.matrix, chosen, file.facts.lengths[chosen])
+    exact = cosines.cosines(directions, queries, stored.matrix, chosen, stored.lengths[chosen])
     order = np.lexsort((codes[chosen], -exact, queries))
     queries = queries[order]
     ranks = np.arange(len(order)) - np.searchsorted(queries, queries)

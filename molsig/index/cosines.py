@@ -17,12 +17,14 @@ from molsig.types import DIM
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+VERSION = 1
+"""Of the compiled parts: others, such as those of a source that was changed since, are not used."""
+
 try:
     from molsig.index import _cosines as _built
 except ImportError:
-    _compiled: Any = None
-else:
-    _compiled = _built
+    _built = None  # type: ignore[assignment]
+_compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
 
 LANES = 32
 UNIT = 32_000
@@ -49,7 +51,7 @@ def unit(
     From that one on nothing is meant by them.
     """
     if _compiled is not None:
-        given = np.ascontiguousarray(vectors)
+        given = _plain(vectors)
         units, rounded = np.empty(given.shape), np.empty(given.shape, np.float32)
         return units, rounded, _compiled.unit(given, units, rounded)
     units = np.array(vectors, np.float64)
@@ -62,6 +64,24 @@ def unit(
     return units, units.astype(np.float32), int(bad[0]) if len(bad) else -1
 
 
+def lengths(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the lengths of vectors (m, 768) as float64 (m,), 1 for one of zeros."""
+    found = np.empty(len(vectors))
+    if _compiled is not None:
+        _compiled.lengths(_plain(vectors), found)
+        return found
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        some = vectors[start : start + BLOCK_ROWS].astype(np.float64)
+        found[start : start + BLOCK_ROWS] = np.sqrt(_folded(some * some))
+    found[found == 0] = 1
+    return found
+
+
+def _plain(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array as compiled code reads it: in one piece, each number where a number may begin."""
+    return array if array.flags.carray else np.require(array, requirements=["C", "A"])
+
+
 def cosines(
     directions: NDArray[np.float64],
     queries: NDArray[np.int64],
@@ -72,14 +92,8 @@ def cosines(
     """Return the cosine of direction `queries[i]` and row `rows[i]`, which is `lengths[i]` long, for each i; (m,)."""
     scores = np.empty(len(rows), np.float32)
     if _compiled is not None:
-        _compiled.pairs(
-            np.ascontiguousarray(directions),
-            np.ascontiguousarray(queries),
-            np.ascontiguousarray(vectors),
-            np.ascontiguousarray(rows),
-            np.ascontiguousarray(lengths),
-            scores,
-        )
+        given: list[NDArray[Any]] = [directions, queries, vectors, rows, lengths]
+        _compiled.pairs(*[_plain(one) for one in given], scores)
         return scores
     for start in range(0, len(rows), BLOCK_ROWS):
         some = slice(start, start + BLOCK_ROWS)
@@ -99,4 +113,7 @@ def _folded(products: NDArray[np.float64]) -> NDArray[np.float64]:
     while width:
         sums = sums[:, :width] + sums[:, width : 2 * width]
         width //= 2
-    return sums[:, 0]
+    # Never -0.0, as where a sum begins with 0.
+    sums += 0.0
+    found: NDArray[np.float64] = sums[:, 0]
+    return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from molsig.index.scoring import Found, leaders, leaders_of_all, score_pairs
+from molsig.index.best_rows import best_rows
+from molsig.index.hits import Ranked, of_one
+from molsig.index.scoring import Found, both_directions, leaders, leaders_of_all, precise_lengths, score_pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +36,51 @@ def search_exact(
             scores = score_pairs(some, queries, vectors, chosen)
             parts.append(Found(queries + start, rows[chosen], scores, len(rows)))
     return Found.joined(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldRows:
+    """Rows of a view, each another patient's, held for single queries that are compared with all of them.
+
+    Attributes
+    ----------
+    view, positions
+        Whose they are, and where, int64 (m,).
+    matrix, lengths, short_lengths, codes
+        Their vectors, float32 (m, 768), lengths in both precisions, and patients, int32 (m,).
+    """
+
+    view: SpaceView
+    positions: NDArray[np.int64]
+    matrix: NDArray[np.float32]
+    lengths: NDArray[np.float64]
+    short_lengths: NDArray[np.float32]
+    codes: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, view: SpaceView, positions: NDArray[np.int64] | None) -> HeldRows:
+        """Those at `positions`, None for all; `StaleViewError` as `Vectors.take`."""
+        rows = np.arange(len(view.ids)) if positions is None else positions
+        matrix = np.ascontiguousarray(view.vectors.take(rows))
+        lengths = precise_lengths(matrix)
+        return cls(view, rows, matrix, lengths, lengths.astype(np.float32), view.codes[rows])
+
+    @cached_property
+    def _every(self) -> NDArray[np.int64]:
+        return np.arange(len(self.positions))[None]
+
+    def search(self, query: NDArray[np.float32], k: int) -> Ranked:
+        """As `search_exact`, for one query (1, 768) of any length.
+
+        Raises
+        ------
+        InputError
+            The query is not finite, is zero, or not 768 long.
+        """
+        directions, rounded = both_directions(query)
+        k = min(k, len(self.positions))
+        found, scores = best_rows(self, self.codes, directions, rounded, self._every, k)
+        return Ranked(self.view, 1, *of_one(k), self.positions[found[0]], scores[0])
 
 
 def _leaders(

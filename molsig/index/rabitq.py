@@ -30,6 +30,8 @@ HELD = 8
 """Rows that the cells opened hold at least, for each that is wanted of them."""
 TRAIN_FLAT = 20_000
 _ITERATIONS = 10
+PARAMETERS_HELD = 8
+"""Sets of parameters that are kept: to make one, with its filter, takes as long as to open several cells."""
 
 REFINED, CENTRE, OPENED = 30, 10, 300
 """What it takes to compare a row's float32 vector or a cell's centre, or to open a cell, in codes compared (10 ns).
@@ -133,6 +135,7 @@ class IvfRabitq:
 
     def __init__(self, index: Any) -> None:
         self._index = index
+        self._last: dict[tuple[int, int, int], Any] = {}
         # By depth and effort, what a single query needs: to make the parameters takes as long as to open three cells.
         self._ones: dict[tuple[int, int], tuple[int, NDArray[np.float32], Any, Any]] = {}
         self._centres: NDArray[np.int16] | None = None
@@ -227,7 +230,11 @@ class IvfRabitq:
     def _parameters(
         self, effort: int, kept: NDArray[np.uint8] | None = None, cells: NDArray[np.uint8] | None = None
     ) -> Any:
-        """How many cells are opened, and where given which rows and cells are in play."""
+        """How many cells are opened, and where given which rows and cells are in play; the last ones are kept."""
+        key = (effort, id(kept), id(cells))
+        known = self._last.get(key)
+        if known is not None:
+            return known
         module = faiss()
         how = module.IVFRaBitQSearchParameters()
         how.nprobe = effort
@@ -238,8 +245,11 @@ class IvfRabitq:
                 where = module.SearchParameters()
                 where.sel = opened = module.IDSelectorBitmap(8 * len(cells), module.swig_ptr(cells))
                 how.quantizer_params = where
-            # faiss holds all of these by their addresses.
+            # faiss holds all of these by their addresses, and none of them gives its id to another.
             how.held_for_it = (kept, selector, cells, where, opened)
+        for old in list(self._last)[: max(0, len(self._last) + 1 - PARAMETERS_HELD)]:
+            self._last.pop(old, None)  # of several threads each may
+        self._last[key] = how
         return how
 
     def _search_one(self, query: NDArray[np.float32], depth: int, effort: int, choose: Any) -> NDArray[np.int64]:
@@ -247,17 +257,17 @@ class IvfRabitq:
 
         A batch compares whole centres, in one product of matrices.
         """
-        pointer = faiss().swig_ptr
+        pointer, centres = faiss().swig_ptr, self._centres
+        if centres is None:
+            centres = self._centres = self._shortened()
         known = self._ones.get((depth, effort))
         if known is None:
             # How near the cells are is of no account to codes of this kind.
             near = np.zeros(effort, np.float32)
             known = self._ones[depth, effort] = (min(depth, self.rows), near, pointer(near), self._parameters(effort))
-            if self._centres is None:
-                self._centres = self._shortened()
         most, _, nowhere, how = known
         cells = np.empty(effort, np.int64)
-        choose(query, self._centres, cells)
+        choose(query, centres, cells)
         scores, rows = np.empty((1, most), np.float32), np.empty((1, most), np.int64)
         # faiss's own wrapper takes no parameters here.
         self._index.search_preassigned_c(

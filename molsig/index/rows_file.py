@@ -143,6 +143,11 @@ class RowsFile:
         """Row ids, int64 (n,), ascending."""
         return self.facts.ids
 
+    @property
+    def lengths(self) -> NDArray[np.float64]:
+        """Lengths of the rows, float64 (n,), 1 for a row of zeros."""
+        return self.facts.lengths
+
     @classmethod
     def open(cls, path: Path, facts: RowFacts) -> RowsFile:
         """Map the first rows of a file.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import InputError
-from molsig.index.cosines import BLOCK_ROWS, cosines, unit
+from molsig.index import cosines
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32] | NDArray[np.float64]
 
 # The fast float32 product is off by less than this from the final score: 768 rounding errors in it and in the length.
+# So it is for rows longer than 1e-40; what a file of vectors may hold is longer.
 SLACK = 1e-4
 
 
@@ -96,7 +97,7 @@ def as_queries(given: object) -> Vectors:
 
 def both_directions(queries: Vectors, before: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """As `directions`, and the same rounded to float32; `before` so many other queries came, for the message."""
-    units, rounded, bad = unit(as_queries(queries))
+    units, rounded, bad = cosines.unit(as_queries(queries))
     if bad >= 0:
         raise InputError("a query vector is zero or not finite", row=before + bad + 1)
     return units, rounded
@@ -116,18 +117,19 @@ def score_pairs(
     norms
         What `precise_lengths` says of the rows, float64 (m,), where that is known.
     """
-    return cosines(directions, queries, vectors, rows, precise_lengths(vectors, rows) if norms is None else norms)
+    return cosines.cosines(
+        directions, queries, vectors, rows, precise_lengths(vectors, rows) if norms is None else norms
+    )
 
 
 def precise_lengths(vectors: NDArray[np.float32], rows: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
     """Return the lengths of all or some rows as float64, 1 for a row of zeros."""
-    count = len(vectors) if rows is None else len(rows)
-    found = np.empty(count, np.float64)
-    for start in range(0, count, BLOCK_ROWS):
-        some = slice(start, start + BLOCK_ROWS)
-        block = (vectors[some] if rows is None else vectors.take(rows[some], axis=0)).astype(np.float64)
-        np.sqrt(np.einsum("ij,ij->i", block, block), out=found[some])
-    found[found == 0] = 1
+    if rows is None:
+        return cosines.lengths(vectors)
+    found = np.empty(len(rows), np.float64)
+    for start in range(0, len(rows), cosines.BLOCK_ROWS):
+        some = slice(start, start + cosines.BLOCK_ROWS)
+        found[some] = cosines.lengths(vectors.take(rows[some], axis=0))
     return found
 
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
-from molsig.index.approximate import Placed, search_plain, search_structure
-from molsig.index.exact import search_exact
+from molsig.index.approximate import Placed, search_one, search_structure
+from molsig.index.cosines import best_of_rows
+from molsig.index.exact import HeldRows, search_exact
 from molsig.index.generations import unusable
 from molsig.index.hits import Ranked
 from molsig.index.manifest import MANIFEST, folder_of, read_manifest
@@ -54,8 +55,24 @@ LEAST_RECALL = 0.99
 SINGLES_HELD = 64
 """Ways of asking a single query that are kept."""
 
+ROWS_HELD = 8
+"""Sets of up to `EXACT_ROWS` rows whose vectors (6 MB) are held for single queries."""
+
 MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
+
+
+def question(
+    space: str,
+    k: int,
+    patients: Collection[str] | None,
+    kinds: tuple[str, ...] | None,
+    method: str,
+    *,
+    rough: bool = False,
+) -> tuple[object, ...]:
+    """What makes one single query like another: the arguments of `Searcher.search`."""
+    return space, k, id(patients), kinds, method, rough
 
 
 @dataclass(frozen=True)
@@ -80,18 +97,35 @@ class _Held:
 
 @dataclass(frozen=True, eq=False)
 class Single:
-    """The way that a query took through a structure, for single ones asked alike while the reference stands still.
+    """The way that a query took, for single ones asked alike while the reference stands still.
 
-    `stamp` tells of the state of the reference, and `beside` is what the one who asks keeps of that state.
+    Attributes
+    ----------
+    space, stamp, held
+        Of which state of the reference.
+    patients
+        Those allowed, the very object that was given, None for all.
+    way
+        Through what is known of a structure, or among rows that are held.
+    k, rough
+        As asked.
+    method, reason, recall, rows
+        As a `SearchResult` tells them.
+    beside
+        What the one who asks keeps of that state.
     """
 
     space: str
     stamp: object
     held: _Held
-    placed: Placed
+    patients: Collection[str] | None
+    way: Placed | HeldRows
     k: int
     rough: bool
+    method: str
     reason: str
+    recall: float
+    rows: int
     beside: object = None
 
     def serves(self, now: object) -> bool:
@@ -101,24 +135,27 @@ class Single:
 
     def ranked(self, query: NDArray[np.float32]) -> Ranked | None:
         """The hits of one query (1, 768); None where too few are found this way, or a row is damaged."""
+        way = self.way
+        if isinstance(way, HeldRows):
+            return way.search(query, self.k)
         try:
-            return search_plain(self.placed, query, self.k, rough=self.rough)
+            return search_one(way, query, self.k, rough=self.rough)
         except DamagedError:
             return None  # met again, and told of, by the search that follows
 
     def result(self, query: NDArray[np.float32]) -> SearchResult | None:
         """As `ranked`, with how it was found."""
-        ranked, view, info = self.ranked(query), self.held.view, self.placed.generation.info
+        ranked, way = self.ranked(query), self.way
         if ranked is None:
             return None
         return SearchResult(
             ranked=ranked,
-            method=info.method,
+            method=self.method,
             reason=self.reason,
-            recall=info.recall,
-            rows=len(view.ids),
-            candidates=self.placed.reached[self.k, self.rough][0],
-            snapshot=view.standing.snapshot,
+            recall=self.recall,
+            rows=self.rows,
+            candidates=self.rows if isinstance(way, HeldRows) else way.reached[self.k, self.rough][1],
+            snapshot=self.held.view.standing.snapshot,
         )
 
 
@@ -144,6 +181,7 @@ class Searcher:
         self._spaces: dict[str, _Held] = {}
         self._manifests: dict[str, str] = {}
         self._singles: dict[object, Single] = {}
+        self._asked_once: set[object] = set()
 
     def search(
         self,
@@ -183,8 +221,10 @@ class Searcher:
             No such space or method, or `k` is under 1.
         """
         kinds = None if kinds is None else tuple(kinds)
-        single = patients is None and not exclude and np.ndim(queries) == 2 and len(queries) == 1
-        asked = (space, k, kinds, method, rough)
+        # Patients in a tuple stay who they are.
+        single = not exclude and (patients is None or isinstance(patients, tuple))
+        single = single and np.ndim(queries) == 2 and len(queries) == 1
+        asked = question(space, k, patients, kinds, method, rough=rough)
         if single and (before := self.again(asked)) is not None and (known := before.result(queries)) is not None:
             return known
         if method not in METHODS:
@@ -197,10 +237,8 @@ class Searcher:
             play = held.view.in_play(patients, exclude, None if space == SUM_SPACE else kinds)
             try:
                 found = self._search(held, given, k, play, method, rough=rough)
-                placed = held.placed
-                usual = found.method != "exact" and not found.notes and play.rows is None
-                if single and usual and placed is not None and placed.plain:
-                    self._keep(asked, Single(space, held.stamp, held, placed, k, rough, found.reason))
+                if single and not found.notes:
+                    self._remember(asked, space, held, patients, play, k, found, rough=rough)
                 return found
             except StaleViewError:
                 # Rows were deleted meanwhile: the truth has moved on, and a fresh view does not have them.
@@ -211,7 +249,7 @@ class Searcher:
     def again(self, question: object) -> Single | None:
         """Return the way that the last single query took which was asked so, if the reference is still as it was.
 
-        A question is the arguments of `search` (space, k, kinds, method, rough), or what was given to `keep_beside`.
+        A question is made by `question`, or is what was given to `keep_beside`.
         """
         known = self._singles.get(question)
         if known is None or known.serves(self._stamp(known.space)):
@@ -220,6 +258,11 @@ class Searcher:
             self._singles.pop(question, None)
         return None
 
+    def ways(self) -> list[Single]:
+        """Return the ways that are kept, whether the reference is still as it was or not."""
+        with self._lock:
+            return list(self._singles.values())
+
     def keep_beside(self, question: object, asked: object, view: SpaceView, beside: object) -> None:
         """Let a question be answered on the way kept for another, if it leads through `view`; what is said beside it
         is kept as long."""
@@ -227,13 +270,61 @@ class Searcher:
         if known is not None and known.held.view is view:
             self._keep(question, replace(known, beside=beside))
 
+    def _remember(
+        self,
+        asked: object,
+        space: str,
+        held: _Held,
+        patients: Collection[str] | None,
+        play: InPlay,
+        k: int,
+        found: SearchResult,
+        *,
+        rough: bool,
+    ) -> None:
+        """Keep the way of a single query, if it is one that the next can go."""
+        way: Placed | HeldRows | None = None
+        if found.method != "exact":
+            placed = None if held.placed is None else held.placed.within(play.mask)
+            way = placed if placed is not None and placed.short else None
+        elif best_of_rows() is not None and held.view.one_each and 0 < found.rows <= EXACT_ROWS:
+            # Their vectors are copied, which one query alone is not worth.
+            if asked in self._asked_once:
+                way = HeldRows.of(held.view, play.rows)
+            else:
+                while len(self._asked_once) >= SINGLES_HELD:
+                    self._asked_once.pop()
+                self._asked_once.add(asked)
+        if way is not None:
+            one = Single(
+                space,
+                held.stamp,
+                held,
+                patients,
+                way,
+                k,
+                rough,
+                found.method,
+                found.reason,
+                found.recall,
+                found.rows,
+            )
+            self._keep(asked, one)
+
     def _keep(self, question: object, way: Single) -> None:
         with self._lock:
             # Of a state that is past already nothing is kept.
-            if self._spaces.get(way.space) is way.held and way.held.stamp == way.stamp:
-                while len(self._singles) >= SINGLES_HELD:
-                    self._singles.pop(next(iter(self._singles)))
-                self._singles[question] = way
+            if self._spaces.get(way.space) is not way.held or way.held.stamp != way.stamp:
+                return
+            self._singles.pop(question, None)
+            while len(self._singles) >= SINGLES_HELD:
+                self._singles.pop(next(iter(self._singles)))
+            self._singles[question] = way
+            rows = {id(one.way): other for other, one in self._singles.items() if isinstance(one.way, HeldRows)}
+            if len(rows) > ROWS_HELD:
+                first = next(iter(rows))
+                for other in [other for other, one in self._singles.items() if id(one.way) == first]:
+                    self._singles.pop(other)
 
     def _search(
         self,
@@ -367,6 +458,7 @@ class Searcher:
         with self._lock:
             self._spaces.clear()
             self._singles.clear()
+            self._asked_once.clear()
 
     def held(self, space: str) -> SpaceView | None:
         """Return the space as it is now if that needs no reading, else None."""
@@ -416,6 +508,7 @@ class Searcher:
                 return held
             # They hold what was read before.
             self._singles.clear()
+            self._asked_once.clear()
             held = self._spaces[space] = _Held(now, view, problems[0] if problems else None)
             return held
 

@@ -97,8 +97,8 @@ def _compiled() -> Finding:
         return Finding(
             "WARN",
             "compiled parts",
-            "not built: answers are the same, searches take longer",
-            "install a C compiler (gcc or clang) and install molsig again",
+            "not built, or of another version: answers are the same, searches take longer",
+            "install molsig again, where a C compiler (gcc or clang) is at hand",
         )
     return Finding("PASS", "compiled parts", "built")
 

@@ -11,6 +11,7 @@ import numpy as np
 from molsig.errors import UsageError
 from molsig.index.at_once import at_once
 from molsig.index.patient_columns import told_as
+from molsig.index.search import question
 from molsig.index.stamp import one_look
 from molsig.index.top_rows import search_by_mean
 from molsig.retrieval.records import Records
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from molsig.index.patient_columns import PatientColumns
     from molsig.index.search import Searcher, Single
     from molsig.index.store import Store
+    from molsig.index.view import SpaceView
 
 
 OURS = ("query", "rank", "patient", "sample", "item", "score")
@@ -127,10 +129,10 @@ def nearest(
         `where` leaves no patient.
     """
     asked = vectors if np.ndim(vectors) == 2 else np.atleast_2d(vectors)
-    question = None
-    if where is None and top == 1 and len(asked) == 1:
-        question = "nearest", modality, k, kind, method, None if columns is None else tuple(columns)
-        before = searcher.again(question)
+    ours = None
+    if top == 1 and len(asked) == 1:
+        ours = "nearest", modality, k, where, kind, method, None if columns is None else tuple(columns)
+        before = searcher.again(ours)
         if before is not None and (known := _again(before, asked)) is not None:
             return known
     check_kind(kind)
@@ -149,12 +151,12 @@ def nearest(
             found = search_by_mean(searcher, space, asked, k, top, patients=allowed, kinds=kinds, method=method)
         told = store.attributes_of(found.ranked.view.patients, found.ranked.codes, columns)
         plan = Plan("single", found.method, found.recall, found.rows, found.candidates, found.snapshot, found.reason)
-        if question is not None and not found.notes:
+        if ours is not None and not found.notes:
             view = found.ranked.view
             said = store.attributes_of_all(view.patients, columns)
             if said is not None:
-                beside = _Beside(said, plan, Records(view, said, _headed(said.names)))
-                searcher.keep_beside(question, (space, k, kinds, method, False), view, beside)
+                beside = _Beside(said, plan, _made(searcher, view, said))
+                searcher.keep_beside(ours, question(space, k, allowed, kinds, method), view, beside)
     return Nearest(found.ranked, told, plan, found.notes)
 
 
@@ -165,6 +167,17 @@ class _Beside:
     said: PatientColumns
     plan: Plan
     made: Records
+
+
+def _made(searcher: Searcher, view: SpaceView, said: PatientColumns) -> Records:
+    """Records of a view's rows, the same for all questions that are told the same."""
+    for way in searcher.ways():
+        other = way.beside
+        if not isinstance(other, _Beside) or way.held.view is not view:
+            continue
+        if other.said.table is said.table and other.said.names == said.names:
+            return other.made
+    return Records(view, said, _headed(said.names))
 
 
 def _again(way: Single, asked: NDArray[np.float32]) -> Nearest | None:

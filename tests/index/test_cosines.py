@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +28,18 @@ if TYPE_CHECKING:
 
 RANDOM = np.random.default_rng(11)
 
-pytestmark = pytest.mark.skipif(
+compiled_only = pytest.mark.skipif(
     cosines.best_of_rows() is None, reason="molsig was installed without a compiler: nothing to compare with"
 )
+
+
+@pytest.mark.skipif(sysconfig.get_config_var("CC") is None, reason="Python does not say what it was compiled with")
+def test_the_compiled_parts_are_there_where_a_compiler_is() -> None:
+    compiler = shutil.which(str(sysconfig.get_config_var("CC")).split()[0])
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    if compiler is None or not header.exists():
+        pytest.skip("no C compiler, or no headers of Python")
+    assert cosines.best_of_rows() is not None, "molsig/index/_cosines.c was not built: make setup says why"
 
 
 @pytest.fixture
@@ -77,8 +91,8 @@ def test_directions_are_the_same_bits(count: int, kind: type, by_numpy: Any) -> 
         other, other_rounded = by_numpy(both_directions, some)
         assert units.dtype == other.dtype == np.float64
         assert rounded.dtype == other_rounded.dtype == np.float32
-        assert np.array_equal(units, other)
-        assert np.array_equal(rounded, other_rounded)
+        assert units.tobytes() == other.tobytes()
+        assert rounded.tobytes() == other_rounded.tobytes()
 
 
 @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf, -np.inf])
@@ -97,7 +111,7 @@ def test_pairs_score_the_same_bits(pairs: int, by_numpy: Any) -> None:
     queries, rows = RANDOM.integers(0, 9, pairs), RANDOM.integers(0, 300, pairs)
     given = (asked, queries, vectors, rows)
     scores = score_pairs(*given)
-    assert np.array_equal(scores, by_numpy(score_pairs, *given))
+    assert scores.tobytes() == by_numpy(score_pairs, *given).tobytes()
     assert np.array_equal(scores, score_pairs(*given, precise_lengths(vectors)[rows]))
     assert (scores[rows == 17] == 0).all()
     # Not in one piece.
@@ -107,11 +121,10 @@ def test_pairs_score_the_same_bits(pairs: int, by_numpy: Any) -> None:
 def rows_file(vectors: NDArray[np.float32]) -> Any:
     """What `best_rows` looks at of a file of rows."""
     lengths = precise_lengths(vectors)
-    return SimpleNamespace(
-        matrix=vectors, facts=SimpleNamespace(lengths=lengths), short_lengths=lengths.astype(np.float32)
-    )
+    return SimpleNamespace(matrix=vectors, lengths=lengths, short_lengths=lengths.astype(np.float32))
 
 
+@compiled_only
 @settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 10_000), st.integers(1, 7), st.integers(1, 60), st.sampled_from([1, 2, 10, 70]), st.floats(0, 0.9)
@@ -140,6 +153,7 @@ def test_the_best_rows_are_those_of_a_plain_sort(seed: int, queries: int, depth:
             assert own[number].tolist() == [*scores[order].tolist(), *[0.0] * (k - len(order))]
 
 
+@compiled_only
 def test_the_nearest_cells_are_chosen_best_first() -> None:
     choose = cosines.nearest_cells()
     centres = directions(RANDOM.standard_normal((300, DIM)).astype(np.float32))
@@ -153,6 +167,7 @@ def test_the_nearest_cells_are_chosen_best_first() -> None:
         assert np.abs(products[cells] - np.sort(products)[::-1][:40]).max() < 1e-4
 
 
+@compiled_only
 def test_the_longest_vectors_along_one_axis_do_not_overflow() -> None:
     choose, cells = cosines.nearest_cells(), np.empty(2, np.int64)
     steps = np.zeros((2, DIM), np.int16)
@@ -164,6 +179,7 @@ def test_the_longest_vectors_along_one_axis_do_not_overflow() -> None:
         assert cells.tolist() == order
 
 
+@compiled_only
 def test_arrays_that_do_not_fit_are_refused() -> None:
     best = cosines.best_of_rows()
     vectors = RANDOM.standard_normal((5, DIM)).astype(np.float32)
@@ -198,15 +214,69 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         (ValueError, {"found": _read_only(np.empty((2, 2), np.int64))}),
         (TypeError, {"k": "two"}),
     ]
+    before = [sys.getrefcount(one) for one in good.values()][:8]
     for error, other in wrong:
         with pytest.raises(error):
             best(*(good | other).values())
     with pytest.raises(TypeError, match="8 arrays"):
         best(asked)
-    # Nothing of a refused call stays locked.
-    rows.resize((3, 2), refcheck=False)
+    # Nothing of a refused call stays held.
+    assert [sys.getrefcount(one) for one in good.values()][:8] == before
 
 
 def _read_only(array: NDArray[np.int64]) -> NDArray[np.int64]:
     array.flags.writeable = False
     return array
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 300])
+def test_lengths_are_the_same_bits_wherever_a_row_lies(count: int, by_numpy: Any) -> None:
+    vectors = RANDOM.standard_normal((count, DIM)).astype(np.float32)
+    vectors[count // 2 :][:1] = 0
+    found = precise_lengths(vectors)
+    assert found.tobytes() == by_numpy(precise_lengths, vectors).tobytes()
+    order = RANDOM.permutation(count)
+    assert found[order].tobytes() == precise_lengths(vectors, order).tobytes()
+    assert (found[count // 2 :][:1] == 1).all()
+    np.testing.assert_allclose(found[: count // 2], np.linalg.norm(vectors[: count // 2].astype(np.float64), axis=1))
+
+
+def test_zeros_have_no_sign_that_depends_on_the_way(by_numpy: Any) -> None:
+    zeros, none = np.zeros((1, DIM), np.float32), np.zeros(1, np.int64)
+    asked = directions(-np.ones((1, DIM), np.float32))
+    for way in (lambda what, *given: what(*given), by_numpy):
+        assert not np.signbit(way(score_pairs, asked, none, zeros, none)[0])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_vectors_that_lie_anywhere_in_a_file_are_read(count: int) -> None:
+    records = np.zeros(count, [("id", "S13"), ("v", "f4", (DIM,))])
+    records["v"] = RANDOM.standard_normal((count, DIM))
+    plain = np.array(records["v"])
+    assert directions(records["v"]).tobytes() == directions(plain).tobytes()
+    every = np.arange(count)
+    assert score_pairs(directions(plain), every, records["v"], every) == pytest.approx(1)
+
+
+@compiled_only
+def test_numbers_of_numpy_count_as_numbers() -> None:
+    vectors = RANDOM.standard_normal((5, DIM)).astype(np.float32)
+    asked, rounded = both_directions(vectors[:1])
+    rows = np.arange(5)[None]
+    found = best_rows(rows_file(vectors), np.arange(5, dtype=np.int32), asked, rounded, rows, np.int64(3))[0]
+    assert found[0][0] == 0
+
+
+@compiled_only
+def test_parts_of_another_version_are_not_used() -> None:
+    script = """
+import sys, types
+other = types.ModuleType("molsig.index._cosines")
+other.VERSION = -1
+sys.modules["molsig.index._cosines"] = other
+import molsig.index
+molsig.index._cosines = other
+from molsig.index import cosines
+assert cosines.best_of_rows() is None and cosines.nearest_cells() is None
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -424,6 +425,63 @@ def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, metho
         shared = [hit for hit in one[0] if hit.patient in scores]
         assert len(shared) >= 5
         assert all(hit.score == scores[hit.patient] for hit in shared)
+
+
+def test_the_first_single_queries_may_come_at_the_same_time(store: Store, encoded) -> None:
+    queries = one_each(store, encoded, 8)
+    with store.writer("test") as writer:
+        writer.build_indexes(method="ivf-rabitq", force=True)
+    expected = settled(store)
+    alone = [expected.search("rna-test", query[None], 7, method="index").hits for query in queries]
+    for _ in range(5):
+        searcher, start = settled(store), threading.Barrier(len(queries))
+
+        def ask(number: int, searcher: Searcher = searcher, start: threading.Barrier = start) -> object:
+            start.wait()
+            return searcher.search("rna-test", queries[number][None], 7, method="index").hits
+
+        with ThreadPoolExecutor(len(queries)) as threads:
+            assert list(threads.map(ask, range(len(queries)))) == alone
+
+
+@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("kept", [40, 1_500, 2_600])
+def test_under_a_filter_a_single_query_is_answered_as_in_a_batch(store: Store, encoded, method: str, kept: int) -> None:
+    queries = one_each(store, encoded, 12)
+    with store.writer("test") as writer:
+        writer.build_indexes(method=method, force=True)
+        writer.forget(["P7", "P2999"])
+    searcher = settled(store)
+    allowed = tuple(f"P{n}" for n in range(kept))
+    for k in (5, 60):
+        batch = searcher.search("rna-test", queries, k, patients=allowed)
+        for _ in range(2):
+            alone = [searcher.search("rna-test", query[None], k, patients=allowed) for query in queries]
+            assert [one.hits[0] for one in alone] == list(batch.hits)
+        for one in alone:
+            assert (one.method, one.reason, one.recall, one.rows) == (
+                batch.method,
+                batch.reason,
+                batch.recall,
+                batch.rows,
+            )
+        with planned_no_more():
+            again = [searcher.search("rna-test", query[None], k, patients=allowed) for query in queries]
+            with pytest.raises(pytest.fail.Exception, match="planned anew"):
+                searcher.search("rna-test", queries[:1], k, patients=(*allowed, "P2700"))
+        assert [one.hits[0] for one in again] == list(batch.hits)
+    with store.writer("test") as writer:
+        writer.commit([encoded(["P3"], vectors=queries[:1], items=["second"])])
+    assert searcher.search("rna-test", queries[:1], 5, patients=allowed).hits[0][0].patient == "P3"
+
+
+def test_rows_are_held_for_few_filters_only(store: Store, encoded) -> None:
+    queries, searcher = one_each(store, encoded, 1), settled(store)
+    for first in range(2 * search.ROWS_HELD):
+        allowed = tuple(f"P{n}" for n in range(first, first + 50))
+        for _ in range(3):
+            assert len(searcher.search("rna-test", queries, 3, patients=allowed).hits[0]) == 3
+    assert len({id(one.way) for one in searcher.ways()}) <= search.ROWS_HELD
 
 
 @pytest.mark.parametrize("k", [10, 200, 1_500])

@@ -149,7 +149,7 @@ def test_a_vector_asked_as_the_last_one_was_is_answered_as_in_a_batch(own: Path,
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Searcher, "search", lambda *_, **__: pytest.fail("planned anew"))
         assert [alone(number, method="index") for number in range(len(asked))] == told
-        for other in ({"kind": "any"}, {"columns": ["sex"]}, {"columns": []}, {"where": "sex = 'female'"}, {"top": 2}):
+        for other in ({"kind": "any"}, {"columns": ["sex"]}, {"columns": []}, {"where": "sex = 'male'"}, {"top": 2}):
             with pytest.raises(pytest.fail.Exception, match="planned anew"):
                 alone(0, method="index", **other)
         with pytest.raises(InputError, match="zero or not finite"):
@@ -170,3 +170,25 @@ def test_what_is_said_of_a_patient_is_told_anew_once_it_changed(own: Path, asked
     for _ in range(3):
         assert reference.nearest("rna", asked[0], method="index").records()[0] == first | {"sex": other}
         time.sleep(0.06)
+
+
+@pytest.mark.parametrize("where", ["sex = 'female'", "cancer_type = 'BRCA'"])
+def test_under_a_condition_a_vector_is_answered_as_in_a_batch(
+    own: Path, asked: NDArray[np.float32], where: str
+) -> None:
+    reference = Reference.open(own)
+    kinds = reference.nearest("rna", asked[0]).table["cancer_type"].to_pylist()
+    where = where.replace("BRCA", kinds[0])
+    batch = reference.nearest("rna", asked, k=4, where=where)
+    time.sleep(0.06)
+    for _ in range(4):
+        alone = [reference.nearest("rna", one, k=4, where=where) for one in asked]
+        told = [row | {"query": number} for number, one in enumerate(alone) for row in one.records()]
+        assert told == batch.records()
+        assert {one.plan for one in alone} == {alone[0].plan}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Searcher, "search", lambda *_, **__: pytest.fail("planned anew"))
+        assert reference.nearest("rna", asked[2], k=4, where=where).records() == alone[2].records()
+    gone = alone[2].records()[0]["patient"]
+    reference.forget(gone)
+    assert gone not in {row["patient"] for row in reference.nearest("rna", asked[2], k=4, where=where).records()}
