@@ -10,7 +10,7 @@ the kept rows.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -191,9 +191,12 @@ def search_structure(
         if len(tail) and len(short) < len(some):
             newer = search_exact(view, tail, some, k)
             keep = ~np.isin(newer.queries, short)
-            served.append(Found(newer.queries[keep], newer.positions[keep], newer.scores[keep], newer.proposed))
+            served.append(Found(newer.queries[keep], newer.positions[keep], newer.scores[keep], 0))
         parts += [found.shifted(first) if first else found for found in served]
-    return Found.joined(parts), np.concatenate([_NONE, *left])
+    joined = Found.joined(parts)
+    # Of the newer rows each query looks at all.
+    joined = replace(joined, proposed=joined.proposed + len(tail)) if len(tail) else joined
+    return joined, np.concatenate([_NONE, *left])
 
 
 def _shares(queries: int) -> list[tuple[int, int]]:
@@ -325,6 +328,18 @@ def _bits(placed: Placed) -> NDArray[np.uint8] | None:
     return None if placed.cells is None else placed.cells.bits
 
 
+def reach(placed: Placed, k: int, *, rough: bool) -> tuple[int, int, int]:
+    """Return how many patients a single query looks for, and how deep and how far it goes at first."""
+    known = placed.reached.get((k, rough))
+    if known is None:
+        enough, depth = _depth(placed, k, rough=rough)
+        effort = placed.generation.structure().effort_for(
+            placed.generation.info.effort, _share(placed, depth, rough=rough), depth
+        )
+        known = placed.reached[k, rough] = enough, min(depth, len(placed.generation.file)), effort
+    return known
+
+
 def search_one(placed: Placed, query: NDArray[np.float32], k: int, *, rough: bool) -> Ranked | None:
     """As `search_structure`, for one query (1, 768) of any length where the way is `short`: with less ado.
 
@@ -338,13 +353,7 @@ def search_one(placed: Placed, query: NDArray[np.float32], k: int, *, rough: boo
         A row that was proposed is not what was written.
     """
     file, structure, places = placed.generation.file, placed.generation.structure(), placed.places
-    reach = placed.reached.get((k, rough))
-    if reach is None:
-        enough, depth = _depth(placed, k, rough=rough)
-        share = _share(placed, depth, rough=rough)
-        effort = structure.effort_for(placed.generation.info.effort, share, depth)
-        reach = placed.reached[k, rough] = enough, depth, effort
-    enough, depth, effort = reach
+    enough, depth, effort = placed.reached.get((k, rough)) or reach(placed, k, rough=rough)
     directions, rounded = both_directions(query)
     with threads_for(1):
         if places is None:

@@ -57,8 +57,9 @@ def best_rows(
     Returns
     -------
     tuple
-        Rows, int64 (q, k), -1 for none, and scores, float32 (q, k), 0 for those.
+        Rows, int64 (q, k), -1 for none, and scores, float32 (q, k), 0 for those; where k is more than depth, that many.
     """
+    k = max(1, min(k, rows.shape[1]))
     found, scores = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
     best = cosines.best_of_rows()
     if best is None:

@@ -44,13 +44,14 @@ class HeldRows:
 
     Attributes
     ----------
-    view, positions
-        Whose they are, and where, int64 (m,).
+    view, chosen, positions
+        Whose they are, which were asked for, None for all, and where they are, int64 (m,).
     matrix, lengths, short_lengths, codes
         Their vectors, float32 (m, 768), lengths in both precisions, and patients, int32 (m,).
     """
 
     view: SpaceView
+    chosen: NDArray[np.int64] | None
     positions: NDArray[np.int64]
     matrix: NDArray[np.float32]
     lengths: NDArray[np.float64]
@@ -63,7 +64,7 @@ class HeldRows:
         rows = np.arange(len(view.ids)) if positions is None else positions
         matrix = np.ascontiguousarray(view.vectors.take(rows))
         lengths = precise_lengths(matrix)
-        return cls(view, rows, matrix, lengths, lengths.astype(np.float32), view.codes[rows])
+        return cls(view, positions, rows, matrix, lengths, lengths.astype(np.float32), view.codes[rows])
 
     @cached_property
     def _every(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ proposed.
 
 from __future__ import annotations
 
+import operator
 import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
-from molsig.index.approximate import Placed, search_one, search_structure
+from molsig.index.approximate import Placed, reach, search_one, search_structure
 from molsig.index.cosines import best_of_rows
 from molsig.index.exact import HeldRows, search_exact
 from molsig.index.generations import unusable
@@ -55,8 +56,8 @@ LEAST_RECALL = 0.99
 SINGLES_HELD = 64
 """Ways of asking a single query that are kept."""
 
-ROWS_HELD = 8
-"""Sets of up to `EXACT_ROWS` rows whose vectors (6 MB) are held for single queries."""
+WAYS_HELD = 8
+"""Conditions of which ways are kept: for each, where the rows of the index are, or up to `EXACT_ROWS` vectors (6 MB)."""
 
 MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
@@ -130,8 +131,14 @@ class Single:
 
     def serves(self, now: object) -> bool:
         """Whether the reference is still as it was, and sound as far as is known."""
-        held = self.held
-        return now is not None and self.stamp == now and not held.problem and not held.view.vectors.damage
+        if now is None or self.stamp != now or self.held.view.vectors.damage:
+            return False
+        return isinstance(self.way, HeldRows) or not self.held.problem
+
+    @property
+    def candidates(self) -> int:
+        """How many rows each query looks at."""
+        return self.rows if isinstance(self.way, HeldRows) else reach(self.way, self.k, rough=self.rough)[1]
 
     def ranked(self, query: NDArray[np.float32]) -> Ranked | None:
         """The hits of one query (1, 768); None where too few are found this way, or a row is damaged."""
@@ -145,7 +152,7 @@ class Single:
 
     def result(self, query: NDArray[np.float32]) -> SearchResult | None:
         """As `ranked`, with how it was found."""
-        ranked, way = self.ranked(query), self.way
+        ranked = self.ranked(query)
         if ranked is None:
             return None
         return SearchResult(
@@ -154,7 +161,7 @@ class Single:
             reason=self.reason,
             recall=self.recall,
             rows=self.rows,
-            candidates=self.rows if isinstance(way, HeldRows) else way.reached[self.k, self.rough][1],
+            candidates=self.candidates,
             snapshot=self.held.view.standing.snapshot,
         )
 
@@ -231,6 +238,7 @@ class Searcher:
             raise UsageError(f"unknown search method {method!r}: choose one of {', '.join(METHODS)}")
         if k < 1:
             raise UsageError(f"k is {k}, at least 1 is needed")
+        k = int(operator.index(k))
         given = as_queries(queries)
         while True:
             held = self._current(space)
@@ -283,18 +291,23 @@ class Searcher:
         rough: bool,
     ) -> None:
         """Keep the way of a single query, if it is one that the next can go."""
+        view = held.view
         way: Placed | HeldRows | None = None
         if found.method != "exact":
             placed = None if held.placed is None else held.placed.within(play.mask)
-            way = placed if placed is not None and placed.short else None
-        elif best_of_rows() is not None and held.view.one_each and 0 < found.rows <= EXACT_ROWS:
+            # A query that had to look further says nothing of the next; too few hits are as few the next time.
+            if placed is not None and placed.short and found.candidates == reach(placed, k, rough=rough)[1]:
+                way = placed if placed.places is not None or len(found.ranked.positions) == k else None
+        elif best_of_rows() is not None and view.one_each and 0 < found.rows <= EXACT_ROWS:
+            ways = [one.way for one in self.ways()]
+            same = (w for w in ways if isinstance(w, HeldRows) and w.view is view and w.chosen is play.rows)
+            way = next(same, None)
             # Their vectors are copied, which one query alone is not worth.
-            if asked in self._asked_once:
-                way = HeldRows.of(held.view, play.rows)
-            else:
-                while len(self._asked_once) >= SINGLES_HELD:
-                    self._asked_once.pop()
-                self._asked_once.add(asked)
+            if way is None and asked in self._asked_once:
+                way = HeldRows.of(view, play.rows)
+            while len(self._asked_once) >= SINGLES_HELD:
+                self._asked_once.pop()
+            self._asked_once.add(asked)
         if way is not None:
             one = Single(
                 space,
@@ -320,11 +333,11 @@ class Searcher:
             while len(self._singles) >= SINGLES_HELD:
                 self._singles.pop(next(iter(self._singles)))
             self._singles[question] = way
-            rows = {id(one.way): other for other, one in self._singles.items() if isinstance(one.way, HeldRows)}
-            if len(rows) > ROWS_HELD:
-                first = next(iter(rows))
-                for other in [other for other, one in self._singles.items() if id(one.way) == first]:
-                    self._singles.pop(other)
+            # What is known of a condition, or held of few rows, takes memory for each.
+            own = [id(one.way) for one in self._singles.values() if one.way is not one.held.placed]
+            while len(set(own)) > WAYS_HELD:
+                self._singles = {other: one for other, one in self._singles.items() if id(one.way) != own[0]}
+                own = [one for one in own if one != own[0]]
 
     def _search(
         self,

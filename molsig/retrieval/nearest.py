@@ -128,14 +128,15 @@ def nearest(
     NotFoundError
         `where` leaves no patient.
     """
+    check_kind(kind)
     asked = vectors if np.ndim(vectors) == 2 else np.atleast_2d(vectors)
+    columns = None if columns is None else tuple(columns)
     ours = None
     if top == 1 and len(asked) == 1:
-        ours = "nearest", modality, k, where, kind, method, None if columns is None else tuple(columns)
+        ours = "nearest", modality, k, where, kind, method, columns
         before = searcher.again(ours)
         if before is not None and (known := _again(before, asked)) is not None:
             return known
-    check_kind(kind)
     if top < 1:
         raise UsageError(f"top is {top}, at least 1 is needed")
     with one_look():
@@ -151,12 +152,8 @@ def nearest(
             found = search_by_mean(searcher, space, asked, k, top, patients=allowed, kinds=kinds, method=method)
         told = store.attributes_of(found.ranked.view.patients, found.ranked.codes, columns)
         plan = Plan("single", found.method, found.recall, found.rows, found.candidates, found.snapshot, found.reason)
-        if ours is not None and not found.notes:
-            view = found.ranked.view
-            said = store.attributes_of_all(view.patients, columns)
-            if said is not None:
-                beside = _Beside(said, plan, _made(searcher, view, said))
-                searcher.keep_beside(ours, question(space, k, allowed, kinds, method), view, beside)
+        if ours is not None:
+            _keep(store, searcher, ours, question(space, k, allowed, kinds, method), plan, columns)
     return Nearest(found.ranked, told, plan, found.notes)
 
 
@@ -167,6 +164,19 @@ class _Beside:
     said: PatientColumns
     plan: Plan
     made: Records
+
+
+def _keep(
+    store: Store, searcher: Searcher, ours: object, theirs: object, plan: Plan, columns: Sequence[str] | None
+) -> None:
+    """Let the next vector that is asked alike take the way of this one, if it can."""
+    way = searcher.again(theirs)
+    if way is None or way.candidates != plan.candidates:
+        return
+    view = way.held.view
+    said = store.attributes_of_all(view.patients, columns)
+    if said is not None:
+        searcher.keep_beside(ours, theirs, view, _Beside(said, plan, _made(searcher, view, said)))
 
 
 def _made(searcher: Searcher, view: SpaceView, said: PatientColumns) -> Records:

@@ -398,6 +398,7 @@ def test_threads_change_nothing_of_an_answer(store: Store, encoded, method: str,
             with pytest.raises(InputError, match="row 131") as told:
                 Searcher(store).search("rna-test", bad, 7, method="index")
             assert told.value.row == 131
+            assert module.omp_get_max_threads() == threads
     finally:
         module.omp_set_num_threads(before)
     assert all(answer == answers[0] for answer in answers)
@@ -475,13 +476,52 @@ def test_under_a_filter_a_single_query_is_answered_as_in_a_batch(store: Store, e
     assert searcher.search("rna-test", queries[:1], 5, patients=allowed).hits[0][0].patient == "P3"
 
 
-def test_rows_are_held_for_few_filters_only(store: Store, encoded) -> None:
+def test_ways_are_kept_for_few_filters_only(store: Store, encoded) -> None:
     queries, searcher = one_each(store, encoded, 1), settled(store)
-    for first in range(2 * search.ROWS_HELD):
+    for first in range(2 * search.WAYS_HELD):
         allowed = tuple(f"P{n}" for n in range(first, first + 50))
         for _ in range(3):
             assert len(searcher.search("rna-test", queries, 3, patients=allowed).hits[0]) == 3
-    assert len({id(one.way) for one in searcher.ways()}) <= search.ROWS_HELD
+    assert len({id(one.way) for one in searcher.ways()}) <= search.WAYS_HELD
+
+
+@pytest.mark.parametrize("rows", [1_900, 3_000])
+def test_rows_are_held_once_whatever_is_asked_of_them(store: Store, encoded, rows: int) -> None:
+    """With an index or without: up to so many rows are compared one by one."""
+    vectors = np.random.default_rng(3).standard_normal((rows, DIM)).astype(np.float32)
+    with store.writer("test") as writer:
+        writer.commit([encoded([f"P{n}" for n in range(rows)], vectors=vectors)])
+    searcher, allowed = settled(store), tuple(f"P{n}" for n in range(1_800))
+    for _ in range(3):
+        for k in range(1, 2 * search.WAYS_HELD):
+            found = searcher.search("rna-test", vectors[k : k + 1], k, patients=allowed)
+            assert found.hits[0][0].patient == f"P{k}"
+            assert (found.candidates, found.notes) == (1_800, ())
+    assert len({id(one.way) for one in searcher.ways()}) == 1
+    assert len(searcher.ways()) == 2 * search.WAYS_HELD - 1
+    with planned_no_more():
+        searcher.search("rna-test", vectors[:1], 3, patients=allowed)
+
+
+@pytest.mark.parametrize("k", [2_999, 3_000, 3_001, 2**40, np.int64(5)])
+def test_any_number_of_neighbours_may_be_asked_for(store: Store, encoded, k: int) -> None:
+    queries = one_each(store, encoded, 3)
+    searcher = settled(store)
+    batch = searcher.search("rna-test", queries, k, method="index")
+    assert all(len(hits) == min(k, 3_000) for hits in batch.hits)
+    for _ in range(3):
+        alone = searcher.search("rna-test", queries[:1], k, method="index")
+        assert alone.hits[0] == batch.hits[0]
+        assert alone.candidates == batch.candidates <= 3_000
+
+
+def test_rows_that_came_later_are_counted_among_those_looked_at(store: Store, encoded) -> None:
+    queries = one_each(store, encoded, 45)
+    before = settled(store).search("rna-test", queries, 5).candidates
+    with store.writer("test") as writer:
+        writer.commit([encoded([f"late{n}" for n in range(40)], vectors=queries[:40], seed=1)])
+    for asked in (queries, queries[:1]):
+        assert settled(store).search("rna-test", asked, 5).candidates == before + 40
 
 
 @pytest.mark.parametrize("k", [10, 200, 1_500])

@@ -154,8 +154,12 @@ def test_a_vector_asked_as_the_last_one_was_is_answered_as_in_a_batch(own: Path,
                 alone(0, method="index", **other)
         with pytest.raises(InputError, match="zero or not finite"):
             reference.nearest("rna", 0 * asked[0], k=7, method="index")
+        with pytest.raises(UsageError, match="--kind"):
+            reference.nearest("rna", asked[0], k=7, method="index", kind="odd")
         with pytest.raises(InputError, match="expected"):
             reference.nearest("rna", asked[0, :9], k=7, method="index")
+    once = reference.nearest("rna", asked[0], k=7, columns=(name for name in ["sex"]))
+    assert once.records() == by_default[:7]
     assert [row for number in range(len(asked)) for row in alone(number, columns=["sex"])] == by_default
 
 
