@@ -57,7 +57,7 @@ SINGLES_HELD = 64
 """Ways of asking a single query that are kept."""
 
 WAYS_HELD = 8
-"""Conditions of which ways are kept: for each, where the rows of the index are, or up to `EXACT_ROWS` vectors (6 MB)."""
+"""Conditions of which ways are kept: for each, where the index has its rows, or up to `EXACT_ROWS` vectors (6 MB)."""
 
 MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
