@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
-from molsig.index.approximate import Placed, reach, search_one, search_structure
+from molsig.index.approximate import Placed, reach, search_structure
 from molsig.index.cosines import best_of_rows
 from molsig.index.exact import HeldRows, search_exact
 from molsig.index.generations import unusable
@@ -25,6 +25,7 @@ from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
 from molsig.index.scoring import Found, as_queries, directions, score_pairs
 from molsig.index.search_result import SearchResult
+from molsig.index.single import HeldSpace, Single, question
 from molsig.index.stamp import database_stamp, stamp_of
 from molsig.index.vectors import StaleViewError
 from molsig.index.view import load_view
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from molsig.index.device_rows import DeviceRows
     from molsig.index.generations import Standing
     from molsig.index.store import Store
     from molsig.index.view import InPlay, SpaceView
@@ -63,19 +63,6 @@ MEMORY = 4 << 30
 """Bytes of vectors a `Searcher` may hold per space by default."""
 
 
-def question(
-    space: str,
-    k: int,
-    patients: Collection[str] | None,
-    kinds: tuple[str, ...] | None,
-    method: str,
-    *,
-    rough: bool = False,
-) -> tuple[object, ...]:
-    """What makes one single query like another: the arguments of `Searcher.search`."""
-    return space, k, id(patients), kinds, method, rough
-
-
 @dataclass(frozen=True)
 class _Plan:
     """What will be done: through the structure of `placed`, or exactly where there is none."""
@@ -83,87 +70,6 @@ class _Plan:
     reason: str
     notes: tuple[str, ...] = ()
     placed: Placed | None = None
-
-
-@dataclass
-class _Held:
-    """A space as it was read: of which state of the files, and what is wrong with its index."""
-
-    stamp: object
-    view: SpaceView
-    problem: str | None
-    placed: Placed | None = None
-    on_device: DeviceRows | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Single:
-    """The way that a query took, for single ones asked alike while the reference stands still.
-
-    Attributes
-    ----------
-    space, stamp, held
-        Of which state of the reference.
-    patients
-        Those allowed, the very object that was given, None for all.
-    way
-        Through what is known of a structure, or among rows that are held.
-    k, rough
-        As asked.
-    method, reason, recall, rows
-        As a `SearchResult` tells them.
-    beside
-        What the one who asks keeps of that state.
-    """
-
-    space: str
-    stamp: object
-    held: _Held
-    patients: Collection[str] | None
-    way: Placed | HeldRows
-    k: int
-    rough: bool
-    method: str
-    reason: str
-    recall: float
-    rows: int
-    beside: object = None
-
-    def serves(self, now: object) -> bool:
-        """Whether the reference is still as it was, and sound as far as is known."""
-        if now is None or self.stamp != now or self.held.view.vectors.damage:
-            return False
-        return isinstance(self.way, HeldRows) or not self.held.problem
-
-    @property
-    def candidates(self) -> int:
-        """How many rows each query looks at."""
-        return self.rows if isinstance(self.way, HeldRows) else reach(self.way, self.k, rough=self.rough)[1]
-
-    def ranked(self, query: NDArray[np.float32]) -> Ranked | None:
-        """The hits of one query (1, 768); None where too few are found this way, or a row is damaged."""
-        way = self.way
-        if isinstance(way, HeldRows):
-            return way.search(query, self.k)
-        try:
-            return search_one(way, query, self.k, rough=self.rough)
-        except DamagedError:
-            return None  # met again, and told of, by the search that follows
-
-    def result(self, query: NDArray[np.float32]) -> SearchResult | None:
-        """As `ranked`, with how it was found."""
-        ranked = self.ranked(query)
-        if ranked is None:
-            return None
-        return SearchResult(
-            ranked=ranked,
-            method=self.method,
-            reason=self.reason,
-            recall=self.recall,
-            rows=self.rows,
-            candidates=self.candidates,
-            snapshot=self.held.view.standing.snapshot,
-        )
 
 
 class Searcher:
@@ -185,7 +91,7 @@ class Searcher:
         self._memory = memory
         self._device = device
         self._lock = threading.RLock()
-        self._spaces: dict[str, _Held] = {}
+        self._spaces: dict[str, HeldSpace] = {}
         self._manifests: dict[str, str] = {}
         self._singles: dict[object, Single] = {}
         self._asked_once: set[object] = set()
@@ -282,7 +188,7 @@ class Searcher:
         self,
         asked: object,
         space: str,
-        held: _Held,
+        held: HeldSpace,
         patients: Collection[str] | None,
         play: InPlay,
         k: int,
@@ -341,7 +247,7 @@ class Searcher:
 
     def _search(
         self,
-        held: _Held,
+        held: HeldSpace,
         queries: NDArray[np.float32] | NDArray[np.float64],
         k: int,
         play: InPlay,
@@ -395,7 +301,7 @@ class Searcher:
     def _on_device(self, view: SpaceView, play: InPlay, wanted: NDArray[np.float64]) -> bool:
         return self._device is not None and len(wanted) >= DEVICE_QUERIES and play.rows is None and view.one_each
 
-    def _exact_there(self, held: _Held, wanted: NDArray[np.float64], k: int) -> Found:
+    def _exact_there(self, held: HeldSpace, wanted: NDArray[np.float64], k: int) -> Found:
         """Exact search over all rows on the device, which then holds them."""
         from molsig.index.device_rows import DeviceRows
         from molsig.index.torch_search import propose
@@ -415,7 +321,7 @@ class Searcher:
             scores[some] = score_pairs(wanted, found.queries[some], view.vectors.take(rows), places)
         return Found(found.queries, found.positions, scores, len(view.ids))
 
-    def _plan(self, held: _Held, rows: int, method: str) -> _Plan:
+    def _plan(self, held: HeldSpace, rows: int, method: str) -> _Plan:
         if method == "exact":
             return _Plan("asked for")
         if not rows or (method == "auto" and rows <= EXACT_ROWS):
@@ -439,7 +345,7 @@ class Searcher:
         return _Plan("asked for" if method == "index" else f"{rows:,} rows in play", (), held.placed)
 
     @staticmethod
-    def _give_up(held: _Held, error: object) -> tuple[str, ...]:
+    def _give_up(held: HeldSpace, error: object) -> tuple[str, ...]:
         """Search exactly from now on, and say why."""
         held.problem = str(error)
         return (f"{error}: exact search used",)
@@ -489,7 +395,7 @@ class Searcher:
         """
         return self._current(space).view
 
-    def _current(self, space: str) -> _Held:
+    def _current(self, space: str) -> HeldSpace:
         with self._lock:
             now = self._stamp(space)
             held = self._spaces.get(space)
@@ -522,7 +428,7 @@ class Searcher:
             # They hold what was read before.
             self._singles.clear()
             self._asked_once.clear()
-            held = self._spaces[space] = _Held(now, view, problems[0] if problems else None)
+            held = self._spaces[space] = HeldSpace(now, view, problems[0] if problems else None)
             return held
 
     def _opened(self, space: str, standing: Standing, before: SpaceView | None) -> OpenGeneration:

@@ -11,7 +11,7 @@ import numpy as np
 from molsig.errors import UsageError
 from molsig.index.at_once import at_once
 from molsig.index.patient_columns import told_as
-from molsig.index.search import question
+from molsig.index.single import question
 from molsig.index.stamp import one_look
 from molsig.index.top_rows import search_by_mean
 from molsig.retrieval.records import Records
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from molsig.index.hits import Ranked
     from molsig.index.patient_columns import PatientColumns
-    from molsig.index.search import Searcher, Single
+    from molsig.index.search import Searcher
+    from molsig.index.single import Single
     from molsig.index.store import Store
     from molsig.index.view import SpaceView
 
