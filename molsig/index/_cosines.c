@@ -59,13 +59,18 @@ static ALWAYS inline double folded(double *sums)
     return sums[0] + sums[1];
 }
 
+/* The sum of products of two vectors' numbers, of whatever precision, in the one order. */
+#define SUMMED(sum, one, other)                                           \
+    double sums[LANES] = {0};                                             \
+    for (int begin = 0; begin < DIM; begin += LANES)                      \
+        for (int lane = 0; lane < LANES; lane++)                          \
+            sums[lane] += (double)(one)[begin + lane] * (double)(other)[begin + lane]; \
+    const double sum = folded(sums);
+
 static ALWAYS inline double product(const float *row, const double *asked)
 {
-    double sums[LANES] = {0};
-    for (int begin = 0; begin < DIM; begin += LANES)
-        for (int lane = 0; lane < LANES; lane++)
-            sums[lane] += (double)row[begin + lane] * asked[begin + lane];
-    return folded(sums);
+    SUMMED(sum, row, asked)
+    return sum;
 }
 
 /* As `product`, within `SLACK` of it and in a quarter of the time. */
@@ -137,6 +142,17 @@ static ALWAYS inline Py_ssize_t keep(Kept *heap, Py_ssize_t count, Py_ssize_t k,
     return count + 1;
 }
 
+/* Put the heap in order, the best first. */
+static ALWAYS inline void order(Kept *heap, Py_ssize_t count)
+{
+    while (count > 1) {
+        const Kept worst = heap[0];
+        count--;
+        sink(heap, count, 0, heap[count]);
+        heap[count] = worst;
+    }
+}
+
 typedef struct {
     const double *directions;
     const float *rounded;
@@ -188,16 +204,10 @@ static int best_of(const Best *of, Kept *heap, float *rough)
         }
         int64_t *found = of->found + query * of->k;
         float *scores = of->scores + query * of->k;
-        for (Py_ssize_t place = count; place < of->k; place++) {
-            found[place] = -1;
-            scores[place] = 0;
-        }
-        while (count) {
-            found[count - 1] = heap[0].row;
-            scores[count - 1] = heap[0].score;
-            count--;
-            if (count)
-                sink(heap, count, 0, heap[count]);
+        order(heap, count);
+        for (Py_ssize_t place = 0; place < of->k; place++) {
+            found[place] = place < count ? heap[place].row : -1;
+            scores[place] = place < count ? heap[place].score : 0;
         }
     }
     return 0;
@@ -222,11 +232,9 @@ static void cells_of(const float *asked, const int16_t *centres, int64_t *cells,
             sum += (int32_t)centre[place] * steps[place];
         kept = keep(heap, kept, wanted, (Kept){(float)sum, (int32_t)cell, cell});
     }
-    while (kept) {
-        cells[--kept] = heap[0].row;
-        if (kept)
-            sink(heap, kept, 0, heap[kept]);
-    }
+    order(heap, kept);
+    for (Py_ssize_t place = 0; place < kept; place++)
+        cells[place] = heap[place].row;
 }
 
 FOR_EACH_PROCESSOR
@@ -250,12 +258,8 @@ static void lengths_of(const float *vectors, double *lengths, Py_ssize_t count)
 {
     for (Py_ssize_t row = 0; row < count; row++) {
         const float *from = vectors + row * DIM;
-        double sums[LANES] = {0};
-        for (int begin = 0; begin < DIM; begin += LANES)
-            for (int lane = 0; lane < LANES; lane++)
-                sums[lane] += (double)from[begin + lane] * (double)from[begin + lane];
-        const double length = sqrt(folded(sums));
-        lengths[row] = length == 0 ? 1 : length;
+        SUMMED(square, from, from)
+        lengths[row] = square == 0 ? 1 : sqrt(square);
     }
 }
 
@@ -271,11 +275,8 @@ static Py_ssize_t unit_of(const double *doubles, const float *floats, double *un
         else
             for (int place = 0; place < DIM; place++)
                 to[place] = floats[query * DIM + place];
-        double sums[LANES] = {0};
-        for (int begin = 0; begin < DIM; begin += LANES)
-            for (int lane = 0; lane < LANES; lane++)
-                sums[lane] += to[begin + lane] * to[begin + lane];
-        const double length = sqrt(folded(sums));
+        SUMMED(square, to, to)
+        const double length = sqrt(square);
         /* What is not a number fails both comparisons. */
         if (!(length > 0 && length < INFINITY))
             return query;
@@ -289,14 +290,14 @@ static Py_ssize_t unit_of(const double *doubles, const float *floats, double *un
 
 /* ---- Python's side ---- */
 
-
 typedef struct {
     const char *kinds; /* of a number, as the buffer protocol spells them */
     Py_ssize_t size; /* in bytes, 0 for any */
     int written;
 } Kind;
 
-static const Kind DOUBLES = {"d", 8, 0}, EITHER = {"df", 0, 0}, FLOATS = {"f", 4, 0}, INTEGERS = {"lq", 8, 0}, CODES = {"il", 4, 0}, SHORTS = {"h", 2, 0};
+static const Kind DOUBLES = {"d", 8, 0}, FLOATS = {"f", 4, 0}, EITHER = {"df", 0, 0};
+static const Kind INTEGERS = {"lq", 8, 0}, CODES = {"il", 4, 0}, SHORTS = {"h", 2, 0};
 static const Kind NEW_DOUBLES = {"d", 8, 1}, NEW_FLOATS = {"f", 4, 1}, NEW_INTEGERS = {"lq", 8, 1};
 
 /* Arrays that a call looks into. */

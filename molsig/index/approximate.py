@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.opened import OpenGeneration
+    from molsig.index.scoring import Queries
     from molsig.index.structure import CellsWith
     from molsig.index.view import SpaceView
 
@@ -160,7 +161,7 @@ def _distinct(codes: NDArray[np.int32]) -> int:
 
 def search_structure(
     placed: Placed,
-    queries: NDArray[np.float32] | NDArray[np.float64],
+    queries: Queries,
     k: int,
     mask: NDArray[np.bool_] | None,
     *,
@@ -210,7 +211,7 @@ def _shares(queries: int) -> list[tuple[int, int]]:
 
 def _propose_in_parts(
     placed: Placed,
-    queries: NDArray[np.float32] | NDArray[np.float64],
+    queries: Queries,
     begin: int,
     end: int,
     k: int,

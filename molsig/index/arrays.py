@@ -76,6 +76,12 @@ def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return ordered[first]
 
 
+def numbered(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many of the same value come before each, int64 (n,); `values` ascend."""
+    found: NDArray[np.int64] = np.arange(len(values)) - np.searchsorted(values, values)
+    return found
+
+
 def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
     return [column] if isinstance(column, pa.Array) else column.chunks
 

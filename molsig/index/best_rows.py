@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from molsig.index import cosines
+from molsig.index.arrays import numbered
 from molsig.index.scoring import SLACK, leaders_of_all
 from molsig.index.structure import inner_products
 
@@ -25,11 +26,6 @@ class Stored(Protocol):
     @property
     def lengths(self) -> NDArray[np.float64]:
         """As `precise_lengths` gives them, (n,)."""
-        ...
-
-    @property
-    def short_lengths(self) -> NDArray[np.float32]:
-        """The same as float32."""
         ...
 
 
@@ -60,11 +56,10 @@ def best_rows(
         Rows, int64 (q, k), -1 for none, and scores, float32 (q, k), 0 for those; where k is more than depth, that many.
     """
     k = max(1, min(k, rows.shape[1]))
-    found, scores = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
     best = cosines.best_of_rows()
     if best is None:
-        _by_sifting(stored, codes, directions, rounded, rows, k, found, scores)
-        return found, scores
+        return _by_sifting(stored, codes, directions, rounded, rows, k)
+    found, scores = np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32)
     asked = np.ascontiguousarray(rows)
     best(directions, rounded, stored.matrix, stored.lengths, codes, asked, found, scores, k, SLACK)
     return found, scores
@@ -77,22 +72,21 @@ def _by_sifting(
     rounded: NDArray[np.float32],
     rows: NDArray[np.int64],
     k: int,
-    found: NDArray[np.int64],
-    scores: NDArray[np.float32],
-) -> None:
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """As compiled: numpy takes long over a row, so that only those are scored that float32 leaves in question."""
     there = rows >= 0
     some = rows if there.all() else np.where(there, rows, 0)
     fast = inner_products(rounded, stored.matrix, some)
-    fast /= stored.short_lengths[some]
+    fast /= stored.lengths[some].astype(np.float32)
     fast[~there] = -np.inf
     queries, columns = leaders_of_all(fast, k)
     chosen = rows[queries, columns]
     exact = cosines.cosines(directions, queries, stored.matrix, chosen, stored.lengths[chosen])
     order = np.lexsort((codes[chosen], -exact, queries))
     queries = queries[order]
-    ranks = np.arange(len(order)) - np.searchsorted(queries, queries)
+    ranks = numbered(queries)
     kept = ranks < k
+    found, scores = np.full((len(rows), k), -1, np.int64), np.zeros((len(rows), k), np.float32)
     places = queries[kept], ranks[kept]
-    found[:], scores[:] = -1, 0
     found[places], scores[places] = chosen[order][kept], exact[order][kept]
+    return found, scores

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from molsig.index.best_rows import best_rows
+from molsig.index.cosines import best_of_rows
 from molsig.index.hits import Ranked, of_one
 from molsig.index.scoring import Found, both_directions, leaders, leaders_of_all, precise_lengths, score_pairs
 
@@ -46,8 +47,8 @@ class HeldRows:
     ----------
     view, chosen, positions
         Whose they are, which were asked for, None for all, and where they are, int64 (m,).
-    matrix, lengths, short_lengths, codes
-        Their vectors, float32 (m, 768), lengths in both precisions, and patients, int32 (m,).
+    matrix, lengths, codes
+        Their vectors, float32 (m, 768), lengths, float64, and patients, int32 (m,).
     """
 
     view: SpaceView
@@ -55,7 +56,6 @@ class HeldRows:
     positions: NDArray[np.int64]
     matrix: NDArray[np.float32]
     lengths: NDArray[np.float64]
-    short_lengths: NDArray[np.float32]
     codes: NDArray[np.int32]
 
     @classmethod
@@ -63,8 +63,7 @@ class HeldRows:
         """Those at `positions`, None for all; `StaleViewError` as `Vectors.take`."""
         rows = np.arange(len(view.ids)) if positions is None else positions
         matrix = np.ascontiguousarray(view.vectors.take(rows))
-        lengths = precise_lengths(matrix)
-        return cls(view, positions, rows, matrix, lengths, lengths.astype(np.float32), view.codes[rows])
+        return cls(view, positions, rows, matrix, precise_lengths(matrix), view.codes[rows])
 
     @cached_property
     def _every(self) -> NDArray[np.int64]:
@@ -79,6 +78,9 @@ class HeldRows:
             The query is not finite, is zero, or not 768 long.
         """
         directions, rounded = both_directions(query)
+        if best_of_rows() is None:
+            # numpy is as quick over all of them at once.
+            return Ranked.of(self.view, 1, search_exact(self.view, self.chosen, directions, k), k)
         k = min(k, len(self.positions))
         found, scores = best_rows(self, self.codes, directions, rounded, self._every, k)
         return Ranked(self.view, 1, *of_one(k), self.positions[found[0]], scores[0])

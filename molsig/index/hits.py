@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from molsig.index.arrays import floats_to_arrow, integers_to_arrow
+from molsig.index.arrays import floats_to_arrow, integers_to_arrow, numbered
 from molsig.index.names import names_at, one_chunk
 
 if TYPE_CHECKING:
@@ -69,8 +69,7 @@ class Ranked:
         """The best row of each of the `k` best patients of each query; equal scores by patient and then by row."""
         queries, positions, scores = found.queries, found.positions, found.scores
         if found.ranked:
-            ranks = np.arange(1, len(queries) + 1) - np.searchsorted(queries, queries)
-            return cls(view, count, queries, ranks, positions, scores)
+            return cls(view, count, queries, 1 + numbered(queries), positions, scores)
         patients = view.codes[positions]
         order = np.lexsort((positions, patients, -scores, queries))
         if not view.one_each:
@@ -78,7 +77,7 @@ class Ranked:
             keys = queries[order] * len(view.patients) + patients[order]
             order = order[np.sort(np.unique(keys, return_index=True)[1])]
         queries = queries[order]
-        ranks = 1 + np.arange(len(order)) - np.searchsorted(queries, queries)
+        ranks = 1 + numbered(queries)
         kept = ranks <= k
         order = order[kept]
         return cls(view, count, queries[kept], ranks[kept], positions[order], scores[order])

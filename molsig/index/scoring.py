@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Vectors = NDArray[np.float32] | NDArray[np.float64]
+    Queries = NDArray[np.float32] | NDArray[np.float64]
 
 # The fast float32 product is off by less than this from the final score: 768 rounding errors in it and in the length.
 # So it is for rows longer than 1e-40; what a file of vectors may hold is longer.
@@ -76,7 +76,7 @@ _NO_ROWS = np.empty(0, np.int64)
 _NO_SCORES = np.empty(0, np.float32)
 
 
-def directions(queries: Vectors) -> NDArray[np.float64]:
+def directions(queries: Queries) -> NDArray[np.float64]:
     """Return queries (q, 768) at unit length.
 
     Raises
@@ -87,7 +87,7 @@ def directions(queries: Vectors) -> NDArray[np.float64]:
     return both_directions(queries)[0]
 
 
-def as_queries(given: object) -> Vectors:
+def as_queries(given: object) -> Queries:
     """Return an array (q, 768) in one of the precisions that are compared; `InputError` for another shape."""
     queries = np.asarray(given)
     if queries.ndim != 2 or queries.shape[1] != DIM:
@@ -95,7 +95,7 @@ def as_queries(given: object) -> Vectors:
     return queries if queries.dtype == _FLOAT32 else queries.astype(np.float64, copy=False)
 
 
-def both_directions(queries: Vectors, before: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+def both_directions(queries: Queries, before: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """As `directions`, and the same rounded to float32; `before` so many other queries came, for the message."""
     units, rounded, bad = cosines.unit(as_queries(queries))
     if bad >= 0:

@@ -16,7 +16,6 @@ import numpy as np
 
 from molsig.errors import DamagedError, MissingExtraError, UsageError
 from molsig.index.approximate import Placed, reach, search_structure
-from molsig.index.cosines import best_of_rows
 from molsig.index.exact import HeldRows, search_exact
 from molsig.index.generations import unusable
 from molsig.index.hits import Ranked
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from molsig.index.generations import Standing
+    from molsig.index.scoring import Queries
     from molsig.index.store import Store
     from molsig.index.view import InPlay, SpaceView
 
@@ -177,12 +177,9 @@ class Searcher:
         with self._lock:
             return list(self._singles.values())
 
-    def keep_beside(self, question: object, asked: object, view: SpaceView, beside: object) -> None:
-        """Let a question be answered on the way kept for another, if it leads through `view`; what is said beside it
-        is kept as long."""
-        known = self.again(asked)
-        if known is not None and known.held.view is view:
-            self._keep(question, replace(known, beside=beside))
+    def keep_beside(self, question: object, way: Single, beside: object) -> None:
+        """Let a question be answered on a way kept for another; what is said beside it is kept as long."""
+        self._keep(question, replace(way, beside=beside))
 
     def _remember(
         self,
@@ -204,7 +201,7 @@ class Searcher:
             # A query that had to look further says nothing of the next; too few hits are as few the next time.
             if placed is not None and placed.short and found.candidates == reach(placed, k, rough=rough)[1]:
                 way = placed if placed.places is not None or len(found.ranked.positions) == k else None
-        elif best_of_rows() is not None and view.one_each and 0 < found.rows <= EXACT_ROWS:
+        elif view.one_each and 0 < found.rows <= EXACT_ROWS:
             ways = [one.way for one in self.ways()]
             same = (w for w in ways if isinstance(w, HeldRows) and w.view is view and w.chosen is play.rows)
             way = next(same, None)
@@ -248,7 +245,7 @@ class Searcher:
     def _search(
         self,
         held: HeldSpace,
-        queries: NDArray[np.float32] | NDArray[np.float64],
+        queries: Queries,
         k: int,
         play: InPlay,
         method: str,

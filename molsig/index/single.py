@@ -9,6 +9,7 @@ from molsig.errors import DamagedError
 from molsig.index.approximate import reach, search_one
 from molsig.index.exact import HeldRows
 from molsig.index.search_result import SearchResult
+from molsig.index.vectors import StaleViewError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -93,11 +94,11 @@ class Single:
     def ranked(self, query: NDArray[np.float32]) -> Ranked | None:
         """The hits of one query (1, 768); None where too few are found this way, or a row is damaged."""
         way = self.way
-        if isinstance(way, HeldRows):
-            return way.search(query, self.k)
         try:
+            if isinstance(way, HeldRows):
+                return way.search(query, self.k)
             return search_one(way, query, self.k, rough=self.rough)
-        except DamagedError:
+        except (DamagedError, StaleViewError):
             return None  # met again, and told of, by the search that follows
 
     def result(self, query: NDArray[np.float32]) -> SearchResult | None:

@@ -177,7 +177,7 @@ def _keep(
     view = way.held.view
     said = store.attributes_of_all(view.patients, columns)
     if said is not None:
-        searcher.keep_beside(ours, theirs, view, _Beside(said, plan, _made(searcher, view, said)))
+        searcher.keep_beside(ours, way, _Beside(said, plan, _made(searcher, view, said)))
 
 
 def _made(searcher: Searcher, view: SpaceView, said: PatientColumns) -> Records:

@@ -58,7 +58,8 @@ class Records:
 
     def _make(self, rows: int) -> list[dict[str, Any]]:
         """As the first hit of the first query, without its score."""
-        told = [self._view.rows[name].to_pylist() for name in ("patient", "sample", "item")]
+        # The very texts that the view has listed by now.
+        told = [self._view.texts[name].at(range(rows)) for name in ("patient", "sample", "item")]
         said = self._said.at(self._view.codes).lists()
         columns = zip([0] * rows, [0] * rows, *told, [0.0] * rows, *said, strict=True)
         return list(map(dict, map(zip, repeat(self._names), columns)))

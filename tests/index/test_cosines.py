@@ -121,7 +121,7 @@ def test_pairs_score_the_same_bits(pairs: int, by_numpy: Any) -> None:
 def rows_file(vectors: NDArray[np.float32]) -> Any:
     """What `best_rows` looks at of a file of rows."""
     lengths = precise_lengths(vectors)
-    return SimpleNamespace(matrix=vectors, lengths=lengths, short_lengths=lengths.astype(np.float32))
+    return SimpleNamespace(matrix=vectors, lengths=lengths)
 
 
 @compiled_only

@@ -486,8 +486,13 @@ def test_ways_are_kept_for_few_filters_only(store: Store, encoded) -> None:
 
 
 @pytest.mark.parametrize("rows", [1_900, 3_000])
-def test_rows_are_held_once_whatever_is_asked_of_them(store: Store, encoded, rows: int) -> None:
-    """With an index or without: up to so many rows are compared one by one."""
+@pytest.mark.parametrize("compiled", [True, False])
+def test_rows_are_held_once_whatever_is_asked_of_them(
+    store: Store, encoded, rows: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With compiled parts or without: up to so many rows are compared one by one."""
+    if not compiled:
+        monkeypatch.setattr(cosines, "_compiled", None)
     vectors = np.random.default_rng(3).standard_normal((rows, DIM)).astype(np.float32)
     with store.writer("test") as writer:
         writer.commit([encoded([f"P{n}" for n in range(rows)], vectors=vectors)])
