@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt molsig/index/_cosines.c
+$(STAMP): pyproject.toml constraints.txt molsig/index/_cosines.c molsig/index/_leading.c molsig/index/_buffers.h
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "molsig needs Python 3.11 to 3.13; give one with: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

@@ -3,15 +3,11 @@
    All sums are made in one order, without fused operations: any compiler and any processor give the same bits, which
    are those of the way through numpy as well. Vectors are C-contiguous rows of `DIM` numbers. */
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "_buffers.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
 #error "sums have to be made as they are written, in the precision they are written in"
@@ -28,22 +24,6 @@
 /* Below so many pairs, or vectors, it takes longer to give Python's lock back and to get it again. */
 #define FEW 512
 #define FEW_VECTORS 16
-
-/* One build for every processor of a kind: the loader takes the variant for the one at hand. */
-#if defined(__x86_64__) && defined(__GLIBC__) && (defined(__GNUC__) && !defined(__clang__))
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
-
-#if defined(__GNUC__)
-#define FETCH(address) __builtin_prefetch(address)
-/* A variant for a processor has to hold all that it does: what it called would be built for the default one. */
-#define ALWAYS __attribute__((always_inline))
-#else
-#define FETCH(address)
-#define ALWAYS
-#endif
 
 /* Bounds that the compiler knows let it keep all sums in registers. */
 #define FOLD(sums, width)                       \
@@ -290,53 +270,9 @@ static Py_ssize_t unit_of(const double *doubles, const float *floats, double *un
 
 /* ---- Python's side ---- */
 
-typedef struct {
-    const char *kinds; /* of a number, as the buffer protocol spells them */
-    Py_ssize_t size; /* in bytes, 0 for any */
-    int written;
-} Kind;
-
 static const Kind DOUBLES = {"d", 8, 0}, FLOATS = {"f", 4, 0}, EITHER = {"df", 0, 0};
 static const Kind INTEGERS = {"lq", 8, 0}, CODES = {"il", 4, 0}, SHORTS = {"h", 2, 0};
 static const Kind NEW_DOUBLES = {"d", 8, 1}, NEW_FLOATS = {"f", 4, 1}, NEW_INTEGERS = {"lq", 8, 1};
-
-/* Arrays that a call looks into. */
-typedef struct {
-    Py_buffer held[8];
-    int count;
-} Arrays;
-
-static void let_go(Arrays *arrays)
-{
-    while (arrays->count)
-        PyBuffer_Release(&arrays->held[--arrays->count]);
-}
-
-/* Where the numbers of a contiguous array begin, and how many there are; NULL with an error set. */
-static void *look_into(Arrays *arrays, PyObject *array, const Kind *kind, Py_ssize_t *numbers)
-{
-    Py_buffer *memory = &arrays->held[arrays->count];
-    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (kind->written ? PyBUF_WRITABLE : 0);
-    if (PyObject_GetBuffer(array, memory, flags) < 0)
-        return NULL;
-    arrays->count++;
-    if ((kind->size && memory->itemsize != kind->size) || !memory->format || !memory->format[0] || memory->format[1] ||
-        !strchr(kind->kinds, memory->format[0])) {
-        PyErr_Format(PyExc_TypeError, "an array of kind %s; expected one of %s",
-                     memory->format ? memory->format : "bytes", kind->kinds);
-        return NULL;
-    }
-    *numbers = memory->len / memory->itemsize;
-    return memory->buf;
-}
-
-static PyObject *refused(Arrays *arrays, PyObject *error, const char *why)
-{
-    let_go(arrays);
-    if (why)
-        PyErr_SetString(error, why);
-    return NULL;
-}
 
 static PyObject *unit(PyObject *self, PyObject *const *given, Py_ssize_t count)
 {

@@ -237,7 +237,7 @@ def _propose(
     """
     view, info, structure = placed.view, placed.generation.info, placed.generation.structure()
     rows = len(placed.generation.file)
-    selects = _selects(placed)
+    selects = structure.selects
     enough, depth = _depth(placed, k, rough=rough)
     deepest = max(depth, placed.covered // DEEPEST_SHARE)
     left = np.arange(len(queries))
@@ -283,15 +283,10 @@ def _propose(
     return done, left
 
 
-def _selects(placed: Placed) -> bool:
-    """Whether the structure looks after a filter by itself."""
-    return placed.generation.structure().method == "ivf-rabitq"
-
-
 def _depth(placed: Placed, k: int, *, rough: bool) -> tuple[int, int]:
     """Return how many patients are looked for, and how many rows are proposed at first to find them."""
     enough, depth = _wanted(placed, k, rough=rough)
-    if not _selects(placed):
+    if not placed.generation.structure().selects:
         return enough, int(depth * len(placed.generation.file) / placed.covered)
     return enough, int(depth) * (1 if placed.kept is None else FILTERED)
 

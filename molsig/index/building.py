@@ -164,7 +164,11 @@ def _build(
     facts = rows.close()
     file = RowsFile.open(folder / vectors, facts)
     start = 0 if kept is None else len(kept.ids)
-    filled = [(one, _fill(one, file, start, seed=seed, step=step, progress=progress)) for one in structures]
+    filled: list[tuple[Structure, Tuned]] = []
+    for one in structures:
+        filled.append((one, _fill(one, file, start, seed=seed, step=step, progress=progress)))
+        if one.sure and filled[-1][1].recall >= TARGET_RECALL:
+            break
     structure, tuned = min(filled, key=_preference)
     data = structure.serialised()
     info = GenerationInfo(

@@ -28,6 +28,8 @@ class Hnsw:
 
     method = "hnsw"
     holds_out = True
+    selects = False
+    sure = False
     at_a_time = 64
 
     def __init__(self, index: Any) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from molsig.index.cosines import UNIT, nearest_cells
-from molsig.index.structure import CellsWith, faiss
+from molsig.index.structure import CellsWith, faiss, more_cells, numbers_of_cells
 from molsig.types import DIM
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ FINER_DEPTHS = (32, 40, 48, 64, 96, 128, 192, 256, 512)
 """Of cells. Where all codes are scanned a row more costs little, and what a filter keeps has to be among them."""
 CODES_AT_ONCE = 32
 TRAIN_PER_CELL = 64
-HELD = 8
-"""Rows that the cells opened hold at least, for each that is wanted of them."""
 TRAIN_FLAT = 20_000
 _ITERATIONS = 10
 PARAMETERS_HELD = 8
@@ -48,6 +46,8 @@ class FlatRabitq:
 
     method = "rabitq"
     holds_out = False
+    selects = False
+    sure = False
     # What each proposes is still in the processor's cache when the next ones are scored.
     at_a_time = 64
 
@@ -130,6 +130,8 @@ class IvfRabitq:
 
     method = "ivf-rabitq"
     holds_out = False
+    selects = True
+    sure = False
     # Those that open the same cells share what it takes to scan them.
     at_a_time = 512
 
@@ -165,8 +167,7 @@ class IvfRabitq:
 
     def efforts(self) -> Sequence[int]:
         """From one cell to all of them, by about a third."""
-        ladder = {1, 2, 3, *(round(2 ** (step / 2.5)) for step in range(3, 40))}
-        return [*sorted(cells for cells in ladder if cells < self.cells), self.cells]
+        return numbers_of_cells(self.cells)
 
     def depths(self) -> Sequence[int]:
         """From 32 to 512."""
@@ -288,8 +289,7 @@ class IvfRabitq:
 
     def effort_for(self, effort: int, share: float, depth: int) -> int:
         """As many times the cells, and no fewer than hold `HELD` times the rows that are wanted, up to all of them."""
-        least = HELD * depth * self.cells / max(self.rows, 1)
-        return math.ceil(min(self.cells, max(effort * max(1.0, share), least)))
+        return more_cells(self.cells, self.rows, effort, share, depth)
 
     def cost(self, depth: int, effort: int) -> float:
         """The centres of all cells, the cells opened, their codes, and the rows proposed."""

@@ -25,13 +25,17 @@ K = 10
 """Recall is measured, and `depth` given, at this many neighbours."""
 
 ALWAYS_FLAT, NEVER_FLAT = 4_000, 50_000
-"""Spaces up to the one length get the flat structure, above the other cells. Between them both are built, which takes
-seconds, and the one that has less to do for a query of that space is kept."""
+"""Where leading directions do not tell enough, spaces up to the one length get the flat structure of RaBitQ codes too,
+above the other its cells. Between them both are built, which takes seconds. Of what was built the one that has less to
+do for a query of that space is kept."""
 
 ALONE = 4
 """With fewer queries than this one thread searches."""
 
-METHODS = ("auto", "rabitq", "ivf-rabitq", "hnsw")
+METHODS = ("auto", "pca", "rabitq", "ivf-rabitq", "hnsw")
+
+HELD = 8
+"""Rows that the cells opened hold at least, for each that is wanted of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +89,16 @@ class Structure(Protocol):
     @property
     def holds_out(self) -> bool:
         """Whether a row is left out while the search for it is measured: one that is in is found too well."""
+        ...
+
+    @property
+    def sure(self) -> bool:
+        """Whether no other structure is expected to have less to do, if this one finds enough."""
+        ...
+
+    @property
+    def selects(self) -> bool:
+        """Whether it looks after a filter by itself."""
         ...
 
     def efforts(self) -> Sequence[int]:
@@ -157,7 +171,23 @@ def methods_for(method: str, rows: int) -> tuple[str, ...]:
     """Return the structures a space of `rows` rows may get, where `method` is ``auto`` or what was asked for."""
     if method != "auto":
         return (method,)
-    return (() if rows > NEVER_FLAT else ("rabitq",)) + (() if rows <= ALWAYS_FLAT else ("ivf-rabitq",))
+    flat, cells = ("rabitq",) if rows <= NEVER_FLAT else (), ("ivf-rabitq",) if rows > ALWAYS_FLAT else ()
+    return ("pca", *flat, *cells)
+
+
+def numbers_of_cells(cells: int) -> list[int]:
+    """Return how many of so many cells are worth opening: from one to all of them, by about a third."""
+    ladder = {1, 2, 3, *(round(2 ** (step / 2.5)) for step in range(3, 40))}
+    return [*sorted(some for some in ladder if some < cells), cells]
+
+
+def more_cells(cells: int, rows: int, effort: int, share: float, depth: int) -> int:
+    """Return how many cells to open for a search `share` times as deep as one that opens `effort`, to `depth`.
+
+    As many times the cells, and no fewer than hold `HELD` times the rows that are wanted, up to all of them.
+    """
+    least = HELD * depth * cells / max(rows, 1)
+    return math.ceil(min(cells, max(effort * max(1.0, share), least)))
 
 
 def empty(method: str, rows: int) -> Structure:
@@ -181,6 +211,10 @@ def _kind(method: str) -> Any:
         from molsig.index.hnsw import Hnsw
 
         return Hnsw
+    if method == "pca":
+        from molsig.index.leading import Leading
+
+        return Leading
     if method == "rabitq":
         from molsig.index.rabitq import FlatRabitq
 

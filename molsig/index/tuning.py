@@ -76,18 +76,22 @@ class Trial:
             matched = (scores >= last[::step, None] - _TIE).sum(axis=1)
             return float(np.minimum(matched, possible[::step]).sum() / max(1, possible[::step].sum()))
 
+        # Where there is no width to be had, nothing has to be spared for it.
+        wanted = TARGET_RECALL + (_SPARE if len(efforts) > 1 else 0)
         for depth in depths:
-            if len(depths) == 1 or recall(depth, efforts[-1], 1 + len(self.own) // _DEEP) >= TARGET_RECALL + _SPARE:
+            if depth < depths[-1] and recall(depth, efforts[-1], 1 + len(self.own) // _DEEP) < wanted:
+                continue
+            # Recall grows with the effort: the least that does is found by halving, not one after the other.
+            known: dict[int, float] = {}
+            low, high = 0, len(efforts) - 1
+            while low < high:
+                middle = (low + high) // 2
+                known[middle] = recall(depth, efforts[middle])
+                low, high = (low, middle) if known[middle] >= TARGET_RECALL else (middle + 1, high)
+            if low not in known:
+                known[low] = recall(depth, efforts[low])
+            if known[low] >= TARGET_RECALL:
                 break
-        # Recall grows with the effort: the least that does is found by halving, not one after the other.
-        known: dict[int, float] = {}
-        low, high = 0, len(efforts) - 1
-        while low < high:
-            middle = (low + high) // 2
-            known[middle] = recall(depth, efforts[middle])
-            low, high = (low, middle) if known[middle] >= TARGET_RECALL else (middle + 1, high)
-        if low not in known:
-            known[low] = recall(depth, efforts[low])
         return Tuned(depth, efforts[low], known[low], len(self.own))
 
     def _scores(self, structure: Structure, file: RowsFile, depth: int, effort: int, step: int) -> NDArray[np.float32]:

@@ -1,0 +1,444 @@
+"""Codes of eight bits a number along leading directions (PCA), all of them scanned, or those of the nearest cells.
+
+Vectors of patients differ along far fewer than 768 directions: a few dozen numbers tell nearly as much of who is near
+whom as all of them do, so that a row's code is shorter than one bit a dimension, says more, and takes less to compare.
+How many directions that takes is measured on a sample; the vectors of a space of which 256 do not tell enough are
+better off with RaBitQ. Cells are found along the same directions.
+
+Everything is in whole numbers: queries, directions and centres too are rounded to steps, and each sum is exact in
+float32. So the compiled way and the one through numpy propose the same rows, on every processor.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from molsig.index.structure import CellsWith, K, faiss, more_cells, numbers_of_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+VERSION = 1
+"""Of the compiled parts: others, such as those of a source that was changed since, are not used."""
+
+try:
+    from molsig.index import _leading as _built
+except ImportError:
+    _built = None  # type: ignore[assignment]
+_compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
+
+DIRECTIONS = (32, 64, 96, 128, 192, 256)
+"""How many may be kept: the fewest that tell enough."""
+ENOUGH, AMONG = 0.99, 24
+"""This share of the ten nearest rows of a sample has to be among so many by their codes."""
+ONE_CELL = 20_000
+"""Up to so many rows all codes are scanned."""
+TRAIN_PER_CELL, TRAIN_LEAST, TRAIN_MOST = 64, 20_000, 65_536
+DEPTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 512)
+LANES = 16
+"""Rows of a block: codes of two directions of all of them, then those of the next two."""
+
+UNIT, SHORT_UNIT, CENTRE_UNIT, LARGEST = 32_000, 8_000, 1_000, 127
+"""Steps that a length of 1 is made of, of queries and directions, of queries along the directions, and of centres; and
+the largest number of a code. 8,000 times the longest code (2,032) or centre (2,000) is below 2^24: float32 holds it."""
+TRIED = 200
+"""Rows of the sample that try how many directions are enough."""
+_ITERATIONS = 10
+# Scores this close are ties, as for the tuning of the search.
+_TIE = 1e-5
+_KINDS = {"I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4", "F64": "<f8"}
+"""Kinds of numbers in files of safetensors, as numpy calls them."""
+
+REFINED, OPENED, ALONG, NUMBERS = 30, 2, 200, 400
+"""What it takes, in RaBitQ codes compared (10 ns), to compare a row's float32 vector, to open a cell and to bring a
+query along the directions; and how many numbers of rows' codes or of centres are compared in the time of one."""
+PLAINLY = 20
+"""So many times as long it takes without the compiled parts."""
+
+
+def cells_for(rows: int) -> int:
+    """Return 1 for few rows, else a power of two near the root of the rows."""
+    return 1 if rows <= ONE_CELL else int(2 ** round(math.log2(1.5 * math.sqrt(rows))))
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a sample of unit vectors taught.
+
+    Attributes
+    ----------
+    basis
+        The leading directions in steps of 1 / `UNIT`, int16 (d, 768).
+    shift
+        The mean of the sample along them, float32 (d,): codes are of what differs from it.
+    step
+        What 1 in a code is worth.
+    centres
+        Of the cells, along the directions, in steps of 1 / `CENTRE_UNIT`: whole numbers, float32 (cells, d).
+    """
+
+    basis: NDArray[np.int16]
+    shift: NDArray[np.float32]
+    step: float
+    centres: NDArray[np.float32]
+
+    def along(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what differs from the mean, along the directions, float32 (n, d)."""
+        found: NDArray[np.float32] = vectors @ (self.basis.T.astype(np.float32) / np.float32(UNIT)) - self.shift
+        return found
+
+    def codes(self, along: NDArray[np.float32]) -> NDArray[np.int8]:
+        """Return the codes of rows, int8 (n, d)."""
+        steps = np.rint(along / np.float32(self.step))
+        found: NDArray[np.int8] = np.clip(steps, -LARGEST, LARGEST).astype(np.int8)
+        return found
+
+    @cached_property
+    def in_blocks(self) -> NDArray[np.float32]:
+        """The centres in blocks of `LANES`, direction by direction, float32 (blocks, d, `LANES`)."""
+        cells, width = self.centres.shape
+        padded = np.zeros((-(-cells // LANES) * LANES, width), np.float32)
+        padded[:cells] = self.centres
+        return in_lines(padded.reshape(-1, LANES, width).transpose(0, 2, 1))
+
+    @cached_property
+    def offsets(self) -> NDArray[np.float32]:
+        """What a query's product with each centre is lessened by, (cells,): the nearest has the largest then.
+
+        Half the centre's square length, and the product with the mean, which the query is not freed of.
+        """
+        centres = self.centres.astype(np.float64) / CENTRE_UNIT
+        lessened = 0.5 * np.einsum("ij,ij->i", centres, centres) + centres @ self.shift.astype(np.float64)
+        found = np.zeros(-(-len(centres) // LANES) * LANES, np.float32)
+        found[: len(centres)] = lessened * (SHORT_UNIT * CENTRE_UNIT)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The rows of each cell, in blocks.
+
+    Attributes
+    ----------
+    starts
+        The first block of each cell, and the end of the last, int64 (cells + 1,).
+    codes
+        Int8 (blocks, d / 2, `LANES`, 2).
+    rows
+        Their numbers, -1 in what a cell's last block has to spare, int32 (blocks, `LANES`).
+    """
+
+    starts: NDArray[np.int64]
+    codes: NDArray[np.int8]
+    rows: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int32]]], cells: int) -> Blocks:
+        """Put rows into so many cells: parts with their codes (n, d), cells and numbers (n,)."""
+        cell_of = np.concatenate([some for _, some, _ in parts])
+        sizes = np.bincount(cell_of, minlength=cells)
+        starts = np.zeros(cells + 1, np.int64)
+        np.cumsum(-(-sizes // LANES), out=starts[1:])
+        places = np.empty(len(cell_of), np.int64)
+        before = np.cumsum(sizes) - sizes
+        places[np.argsort(cell_of, kind="stable")] = np.arange(len(places)) + np.repeat(
+            LANES * starts[:-1] - before, sizes
+        )
+        pairs = parts[0][0].shape[1] // 2
+        codes = in_lines(np.broadcast_to(np.zeros(1, np.int8), (int(starts[-1]), pairs, LANES, 2)))
+        numbers = np.full((int(starts[-1]), LANES), -1, np.int32)
+        first = 0
+        for some, _, rows in parts:
+            block, lane = np.divmod(places[first : first + len(some)], LANES)
+            codes[block, :, lane] = some.reshape(len(some), pairs, 2)
+            numbers[block, lane] = rows
+            first += len(some)
+        return cls(starts, codes, numbers)
+
+    @property
+    def all_codes(self) -> NDArray[np.int8]:
+        """Codes by place, int8 (n, d)."""
+        blocks, pairs, lanes, two = self.codes.shape
+        return self.codes.transpose(0, 2, 1, 3).reshape(blocks * lanes, pairs * two)
+
+    @property
+    def all_cells(self) -> NDArray[np.int64]:
+        """Cells by place, int64 (n,)."""
+        return np.repeat(np.arange(len(self.starts) - 1), LANES * np.diff(self.starts))
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows there are."""
+        return int(np.count_nonzero(self.rows >= 0))
+
+    @cached_property
+    def wide(self) -> NDArray[np.float32]:
+        """Codes by place, float32 (n, d), for numpy: it multiplies whole numbers of eight bits one by one."""
+        return self.all_codes.astype(np.float32)
+
+
+def in_lines(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy that begins where a line of the processor's cache does."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    found = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
+
+
+def leading(vectors: NDArray[np.float32], random: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+    """Return the fewest leading directions of unit vectors that tell enough, float32 (d, 768), and how much they tell.
+
+    Those with the largest variance; the share of the ten nearest of the vectors that are among the `AMONG` that are
+    nearest along them, at least `ENOUGH` where there are such directions.
+    """
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    moved = vectors - mean
+    variances, directions = np.linalg.eigh((moved.T @ moved).astype(np.float64))
+    basis = np.ascontiguousarray(directions[:, np.argsort(-variances, kind="stable")[: DIRECTIONS[-1]]].T, np.float32)
+    tried = random.choice(len(vectors), min(TRIED, len(vectors)), replace=False)
+    own = np.arange(len(tried)), tried
+    exact = vectors[tried] @ vectors.T
+    exact[own] = -np.inf
+    wanted = min(K, len(vectors) - 1)
+    if wanted < 1:
+        return basis[: DIRECTIONS[0]], 1.0
+    last = -np.partition(-exact, wanted - 1, axis=1)[:, wanted - 1]
+    rows, queries = moved @ basis.T, vectors[tried] @ basis.T
+    rough, told, before = np.zeros_like(exact), 0.0, 0
+    for count in DIRECTIONS:
+        rough += queries[:, before:count] @ rows[:, before:count].T
+        rough[own] = -np.inf
+        among = np.argpartition(-rough, min(AMONG, rough.shape[1] - 1) - 1, axis=1)[:, :AMONG]
+        found = (np.take_along_axis(exact, among, axis=1) >= last[:, None] - _TIE).sum(axis=1)
+        told, before = float(np.minimum(found, wanted).mean() / wanted), count
+        if told >= ENOUGH:
+            break
+    return basis[:before], told
+
+
+class Leading:
+    """Rows in cells, by their codes along leading directions; its effort is how many cells are opened."""
+
+    method = "pca"
+    holds_out = False
+    selects = True
+    # Those that open the same cells share what it takes to read them.
+    at_a_time = 512
+
+    def __init__(self, cells: int, learned: Learned | None = None) -> None:
+        self.cells = cells
+        self._learned = learned
+        self._blocks: Blocks | None = None
+        # Since the blocks were made: codes, cells and numbers of rows.
+        self._fresh: list[tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int32]]] = []
+        self.told = 0.0
+
+    @classmethod
+    def empty(cls, rows: int) -> Leading:
+        """Return a structure without rows, with as many cells as `rows` make best use of."""
+        return cls(cells_for(rows))
+
+    @classmethod
+    def from_bytes(cls, data: NDArray[np.uint8]) -> Leading:
+        """Return it as it was serialised."""
+        held = _arrays(data)
+        learned = Learned(held["basis"], held["shift"], float(held["step"][0]), held["centres"])
+        found = cls(len(held["centres"]), learned)
+        found.told = float(held["told"][0])
+        found._blocks = Blocks(held["starts"], held["codes"], held["rows"])
+        return found
+
+    def serialised(self) -> NDArray[np.uint8]:
+        """As a file of safetensors."""
+        from safetensors.numpy import save
+
+        learned, blocks = self._known(), self._whole()
+        held = {name: getattr(learned, name) for name in ("basis", "shift", "centres")}
+        held |= {name: getattr(blocks, name) for name in ("starts", "codes", "rows")}
+        held |= {"step": np.array([learned.step]), "told": np.array([self.told])}
+        return np.frombuffer(save(held), np.uint8)
+
+    def _known(self) -> Learned:
+        if self._learned is None:
+            raise RuntimeError("nothing was learned yet: train it before rows are added or looked for")
+        return self._learned
+
+    def _whole(self) -> Blocks:
+        """All rows in blocks. Threads may share it, while nobody adds any."""
+        if self._blocks is None or self._fresh:
+            parts = list(self._fresh)
+            if (before := self._blocks) is not None:
+                there = before.rows.ravel() >= 0
+                parts.append((before.all_codes[there], before.all_cells[there], before.rows.ravel()[there]))
+            none = np.empty((0, len(self._known().basis)), np.int8), np.empty(0, np.int64), np.empty(0, np.int32)
+            self._blocks, self._fresh = Blocks.of(parts or [none], self.cells), []
+        return self._blocks
+
+    @property
+    def sure(self) -> bool:
+        """Whether the directions tell enough, and codes are compared by compiled parts."""
+        return self.told >= ENOUGH and _compiled is not None
+
+    @property
+    def rows(self) -> int:
+        """How many rows it holds."""
+        return self._whole().count
+
+    def efforts(self) -> Sequence[int]:
+        """From one cell to all of them, by about a third."""
+        return numbers_of_cells(self.cells)
+
+    def depths(self) -> Sequence[int]:
+        """From 16 to 512."""
+        return DEPTHS
+
+    def parameters(self) -> dict[str, int]:
+        """Directions kept, bits of each number, and cells."""
+        return {"directions": len(self._known().basis), "bits": 8, "cells": self.cells}
+
+    def sample(self, rows: int) -> int:
+        """Return how many vectors the directions and cells are learned from."""
+        return min(rows, max(TRAIN_LEAST, TRAIN_PER_CELL * self.cells), TRAIN_MOST)
+
+    def train(self, vectors: NDArray[np.float32], seed: int) -> None:
+        """Learn the directions, and the cells by k-means."""
+        basis, self.told = leading(vectors, np.random.default_rng(seed))
+        steps = np.rint(basis * UNIT).astype(np.int16)
+        none = np.zeros(len(basis), np.float32)
+        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        shift = Learned(steps, none, 1.0, none[None]).along(mean[None])[0]
+        moved = Learned(steps, shift, 1.0, none[None]).along(vectors)
+        step = float(np.abs(moved).max(initial=0.0)) / LARGEST or 1.0
+        centres = none[None]
+        if self.cells > 1:
+            means = faiss().Kmeans(
+                len(basis),
+                self.cells,
+                niter=_ITERATIONS,
+                seed=seed + 1,
+                min_points_per_centroid=1,
+                max_points_per_centroid=len(vectors),
+            )
+            means.train(moved)
+            centres = means.centroids
+        self._learned = Learned(steps, shift, step, np.rint(centres * CENTRE_UNIT).astype(np.float32))
+        self._blocks, self._fresh = None, []
+
+    def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
+        """Put rows into their cells."""
+        known = self._known()
+        along = known.along(vectors)
+        cells = np.zeros(len(rows), np.int64)
+        if self.cells > 1:
+            centres = faiss().IndexFlatL2(len(known.basis))
+            centres.add(known.centres / np.float32(CENTRE_UNIT))
+            cells = centres.search(along, 1)[1][:, 0]
+        self._fresh.append((known.codes(along), cells, rows.astype(np.int32)))
+
+    def cells_with(self, rows: NDArray[np.bool_]) -> CellsWith:
+        """Of the cells, those of these rows."""
+        blocks = self._whole()
+        numbers = blocks.rows.ravel()
+        there = numbers >= 0
+        cell_of = blocks.all_cells[there]
+        return CellsWith.of(
+            np.bincount(cell_of[rows[numbers[there]]], minlength=self.cells), np.bincount(cell_of, minlength=self.cells)
+        )
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        depth: int,
+        effort: int,
+        kept: NDArray[np.uint8] | None = None,
+        cells: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.int64]:
+        """Scan the nearest cells, or the nearest of some; what is proposed to a query is in no order."""
+        known, blocks = self._known(), self._whole()
+        asked, effort = np.ascontiguousarray(queries), min(effort, self.cells)
+        if _compiled is None:
+            return _by_numpy(known, blocks, asked, min(depth, blocks.count), effort, kept, cells)
+        found = np.empty((len(asked), min(depth, blocks.count)), np.int64)
+        centres, offsets = known.in_blocks, known.offsets
+        starts, codes, rows = blocks.starts, blocks.codes, blocks.rows
+        _compiled.propose(asked, known.basis, centres, offsets, starts, codes, rows, kept, cells, found, effort)
+        return found
+
+    def effort_for(self, effort: int, share: float, depth: int) -> int:
+        """As many times the cells, and no fewer than hold `HELD` times the rows that are wanted, up to all of them."""
+        return more_cells(self.cells, self.rows, effort, share, depth)
+
+    def cost(self, depth: int, effort: int) -> float:
+        """The query's numbers, the centres of all cells, the cells opened, their codes, and the rows proposed."""
+        centres = self.cells if self.cells > 1 else 0
+        numbers = (centres + self.rows * effort / self.cells) * len(self._known().basis)
+        scan = ALONG + OPENED * effort + numbers / NUMBERS
+        return scan * (PLAINLY if _compiled is None else 1) + REFINED * depth
+
+
+def _arrays(data: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Copies of the arrays of a file of safetensors, whose own reader makes two more on the way."""
+    length = int(data[:8].view("<u8")[0])
+    found = {}
+    for name, one in json.loads(data[8 : 8 + length].tobytes()).items():
+        begin, end = (8 + length + place for place in one["data_offsets"])
+        found[name] = in_lines(data[begin:end].copy().view(_KINDS[one["dtype"]]).reshape(one["shape"]))
+    return found
+
+
+def _by_numpy(
+    known: Learned,
+    blocks: Blocks,
+    queries: NDArray[np.float32],
+    depth: int,
+    effort: int,
+    kept: NDArray[np.uint8] | None,
+    opened: NDArray[np.uint8] | None,
+) -> NDArray[np.int64]:
+    """As compiled."""
+    numbers = _whole_numbers(queries * np.float32(UNIT), np.float32(0.5)).astype(np.float64)
+    numbers = _whole_numbers(numbers @ known.basis.T.astype(np.float64) * (SHORT_UNIT / (UNIT * UNIT)), 0.5)
+    asked = numbers.astype(np.float32)
+    places = blocks.rows.ravel()
+    allowed = places >= 0
+    if kept is not None:
+        allowed &= np.unpackbits(kept, bitorder="little")[np.maximum(places, 0)].astype(bool)
+    cells = _cells(known, asked, effort, opened)
+    found = np.full((len(queries), depth), -1, np.int64)
+    for query, chosen in enumerate(cells):
+        some = np.concatenate([np.arange(LANES * blocks.starts[one], LANES * blocks.starts[one + 1]) for one in chosen])
+        some = some[allowed[some]]
+        scores = (blocks.wide[some] @ asked[query]).astype(np.int64)
+        # The largest first, of equal ones the row that came first.
+        keys = (scores << 32) - places[some]
+        best = np.argpartition(-keys, depth - 1)[:depth] if len(keys) > depth else np.arange(len(keys))
+        found[query, : len(best)] = places[some[best]]
+    return found
+
+
+def _cells(
+    known: Learned, asked: NDArray[np.float32], effort: int, opened: NDArray[np.uint8] | None
+) -> list[NDArray[np.int64]]:
+    """The nearest cells of each query, of those that may be opened."""
+    cells = len(known.centres)
+    if cells == 1:
+        return [np.zeros(1, np.int64)] * len(asked)
+    scores = (asked @ known.centres.T - known.offsets[:cells]).astype(np.int32)
+    some = np.arange(cells) if opened is None else np.flatnonzero(np.unpackbits(opened, bitorder="little")[:cells])
+    order = np.argsort(-scores[:, some].astype(np.int64), axis=1, kind="stable")[:, :effort]
+    return list(some[order])
+
+
+def _whole_numbers(numbers: NDArray[Any], half: Any) -> NDArray[Any]:
+    """Rounded, halves away from zero."""
+    found: NDArray[Any] = np.trunc(numbers + np.where(numbers < 0, -half, half))
+    return found
