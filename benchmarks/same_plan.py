@@ -1,10 +1,12 @@
 """molsig beside the faiss that it searches with, in the very same plan: ``python -m benchmarks.same_plan``.
 
-The vectors are those of `benchmarks.peers`. molsig ingests and indexes them; then raw faiss searches the same structure
-in memory, with as many cells and proposed rows as molsig's tuning chose, and refines them from float32 vectors in
-memory by faiss's own `IndexRefine`. That gives bare arrays: molsig checks the state of the files, orders by cosines
-summed in float64, and gives records (one query) or a table (a batch) with ids and patient columns. Both take turns;
-told are the median of single queries, the best batch, and how often as long molsig takes.
+The vectors are those of `benchmarks.peers`. molsig ingests them and builds the index that it chooses by itself, and in
+a second reference the best that faiss has for so many rows: RaBitQ codes, in cells from `NEVER_FLAT` rows on. Raw faiss
+searches that same structure in memory, with as many cells and proposed rows as molsig's tuning chose, and refines them
+from float32 vectors in memory by faiss's own `IndexRefine`. That gives bare arrays: molsig checks the state of the
+files, orders by cosines summed in float64, and gives records (one query) or a table (a batch) with ids and patient
+columns. All take turns; told are the median of single queries, the best batch, and how often as long molsig takes, in
+the same plan and in its own.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from benchmarks.peers.task import K, Task, make
 from benchmarks.peers.with_molsig import MODALITY, Molsig
 from molsig.index.search import EXACT_ROWS
-from molsig.index.structure import faiss, threads_for
+from molsig.index.structure import NEVER_FLAT, faiss, threads_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,17 +58,20 @@ def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
     """Microseconds a query, one by one and in a batch, of both."""
     if len(task.base) <= EXACT_ROWS:
         raise SystemExit(f"molsig searches {len(task.base):,} patients exactly: ask for more than {EXACT_ROWS:,}")
-    engine = Molsig()
-    engine.build(task, folder)
-    engine.open(task, folder)
-    searcher = engine.reference._searcher
-    view = searcher.view(engine.reference._store.active_spaces()[MODALITY])
-    generation = view.generation
-    assert generation is not None
+    own, same = Molsig(), Molsig()
+    for engine, method in ((own, "auto"), (same, "rabitq" if len(task.base) <= NEVER_FLAT else "ivf-rabitq")):
+        (folder / method).mkdir()
+        engine.build(task, folder / method)
+        engine.open(task, folder / method)
+        if method != "auto":
+            engine.reference.build_indexes(method=method)
+            engine.reference.warm()
+    chosen, (generation, view) = _indexed(own)[0].info, _indexed(same)
     structure, info = generation.structure(), generation.info
     ask = raw(structure, info.effort, info.depth, generation.file.matrix)
     ways: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-        "molsig": (lambda query: engine.one(query, None), lambda queries: engine.many(queries, None)),
+        "own": (lambda query: own.one(query, None), lambda queries: own.many(queries, None)),
+        "molsig": (lambda query: same.one(query, None), lambda queries: same.many(queries, None)),
         "faiss": (lambda query: ask(query[None]), ask),
     }
     one: dict[str, list[float]] = {name: [] for name in ways}
@@ -89,18 +94,30 @@ def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
     truth = task.truth["queries/none"]
     return {
         "patients": len(task.base),
+        "own": {"structure": chosen.method, **chosen.parameters, "opened": chosen.effort, "depth": chosen.depth},
         "structure": info.method,
         "cells": info.effort if info.method == "ivf-rabitq" else None,
         "depth": info.depth,
         "recall": {
-            "molsig": _recall(engine.rows_of_many(engine.many(task.queries, None)), truth),
+            "own": _recall(own.rows_of_many(own.many(task.queries, None)), truth),
+            "molsig": _recall(same.rows_of_many(same.many(task.queries, None)), truth),
             "faiss": _recall([_patients(view, rows) for rows in ask(task.queries)], truth),
         },
         "one_us": {name: round(float(np.median(times)), 1) for name, times in one.items()},
         "batch_us": {name: round(min(times), 1) for name, times in batch.items()},
-        "one_ratio": round(float(np.median(np.divide(one["molsig"], one["faiss"]))), 2),
-        "batch_ratio": round(min(batch["molsig"]) / min(batch["faiss"]), 2),
+        "one_ratio": {
+            name: round(float(np.median(np.divide(one[name], one["faiss"]))), 2) for name in ("own", "molsig")
+        },
+        "batch_ratio": {name: round(min(batch[name]) / min(batch["faiss"]), 2) for name in ("own", "molsig")},
     }
+
+
+def _indexed(engine: Molsig) -> tuple[Any, Any]:
+    """The generation of an engine's modality, and the view that it is seen from."""
+    reference = engine.reference
+    view = reference._searcher.view(reference._store.active_spaces()[MODALITY])
+    assert view.generation is not None
+    return view.generation, view
 
 
 def _patients(view: Any, rows: NDArray[np.int64]) -> list[int]:
@@ -116,18 +133,23 @@ def _recall(found: Any, truth: NDArray[np.int64]) -> float:
 def as_text(lines: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     table = [
-        "| patients | plan | recall@10 molsig / faiss | one query, us | ratio | in a batch, us | ratio |",
+        "| patients | plan | recall@10 | one query, us | of faiss | in a batch, us | of faiss |",
         "|---:|---|---:|---:|---:|---:|---:|",
     ]
     for one in lines:
         cells = "" if one["cells"] is None else f"{one['cells']} cells, "
-        plan = f"{one['structure']}, {cells}{one['depth']} rows"
-        single, batch = one["one_us"], one["batch_us"]
-        table.append(
-            f"| {one['patients']:,} | {plan} | {one['recall']['molsig']:.4f} / {one['recall']['faiss']:.4f}"
-            f" | {single['molsig']:.0f} / {single['faiss']:.0f} | {one['one_ratio']:.2f}"
-            f" | {batch['molsig']:.1f} / {batch['faiss']:.1f} | {one['batch_ratio']:.2f} |"
-        )
+        same, own = f"{one['structure']}, {cells}{one['depth']} rows", one["own"]
+        chosen = f"{own['structure']}, {own['opened']} of {own['cells']} cells, {own['depth']} rows"
+        for name, plan in (
+            ("own", f"molsig as it chooses: {chosen}"),
+            ("molsig", f"molsig told to use {same}"),
+            ("faiss", f"faiss, {same}"),
+        ):
+            ratios = [f"{one[what][name]:.2f}" if name != "faiss" else "1" for what in ("one_ratio", "batch_ratio")]
+            table.append(
+                f"| {one['patients']:,} | {plan} | {one['recall'][name]:.4f} | {one['one_us'][name]:.0f} | {ratios[0]}"
+                f" | {one['batch_us'][name]:.1f} | {ratios[1]} |"
+            )
     return "\n".join(table)
 
 

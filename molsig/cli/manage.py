@@ -131,7 +131,7 @@ def index(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", help="rabitq, ivf-rabitq or hnsw, kept from then on; auto chooses by the number of rows again."
+            "--method", help="pca, rabitq, ivf-rabitq or hnsw, kept from then on; auto lets the vectors decide again."
         ),
     ] = None,
     json: options.Json = False,

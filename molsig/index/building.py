@@ -29,7 +29,7 @@ from molsig.index.manifest import (
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
 from molsig.index.rows_file import RowsFile, RowsWriter
-from molsig.index.structure import METHODS, empty, faiss, methods_for, unit
+from molsig.index.structure import METHODS, empty, faiss, methods_for, methods_to_build, unit
 from molsig.index.tuning import TARGET_RECALL, Trial
 from molsig.index.whole_file import told_if_full
 from molsig.types import DIM, silent
@@ -56,6 +56,9 @@ GROWS_BY = 4
 
 BLOCK_ROWS = 16_384
 """Rows in hand at a time, some 50 MB of float32 and as much again at unit length."""
+
+FALLEN = 0.005
+"""A generation that grows is built anew where it finds this much less: more than chance gives."""
 
 HELD_OUT = 500
 GROWN_HELD_OUT = 100
@@ -152,7 +155,7 @@ def _build(
     step = f"index {space}"
     if grows is None:
         fresh, kept, vectors = ids, None, f"{number:06d}{VECTORS}"
-        structures = [empty(method, len(ids)) for method in methods_for(chosen, len(ids))]
+        structures = [empty(method, len(ids)) for method in methods_to_build(chosen, len(ids))]
     else:
         fresh, kept, vectors = ids[ids > grows.info.high_water], grows.file.facts, grows.info.vectors
         structures = [grows.structure()]
@@ -170,6 +173,9 @@ def _build(
         if one.sure and filled[-1][1].recall >= TARGET_RECALL:
             break
     structure, tuned = min(filled, key=_preference)
+    if grows is not None and tuned.recall < min(TARGET_RECALL, grows.info.recall) - FALLEN:
+        # What was learned of the rows before does not serve those that came.
+        return _build(store, space, chosen, None, seed=seed, progress=progress)
     data = structure.serialised()
     info = GenerationInfo(
         reference=standing.reference,

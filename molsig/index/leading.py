@@ -37,8 +37,9 @@ _compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
 
 DIRECTIONS = (32, 64, 96, 128, 192, 256)
 """How many may be kept: the fewest that tell enough."""
-ENOUGH, AMONG = 0.99, 24
-"""This share of the ten nearest rows of a sample has to be among so many by their codes."""
+ENOUGH, SUITS, AMONG = 0.99, 0.98, 24
+"""As many directions are kept as put this share of the ten nearest rows of a sample among so many along them, or all
+there are; these have to put the second share there, or the structure does not suit the vectors."""
 ONE_CELL = 20_000
 """Up to so many rows all codes are scanned."""
 TRAIN_PER_CELL, TRAIN_LEAST, TRAIN_MOST = 64, 20_000, 65_536
@@ -60,8 +61,11 @@ _KINDS = {"I8": "<i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F32": "<f4", "
 REFINED, OPENED, ALONG, NUMBERS = 30, 2, 200, 400
 """What it takes, in RaBitQ codes compared (10 ns), to compare a row's float32 vector, to open a cell and to bring a
 query along the directions; and how many numbers of rows' codes or of centres are compared in the time of one."""
-PLAINLY = 20
-"""So many times as long it takes without the compiled parts."""
+
+
+def compiled() -> bool:
+    """Whether the compiled parts are there: without them the search takes longer than other structures do."""
+    return _compiled is not None
 
 
 def cells_for(rows: int) -> int:
@@ -285,8 +289,8 @@ class Leading:
 
     @property
     def sure(self) -> bool:
-        """Whether the directions tell enough, and codes are compared by compiled parts."""
-        return self.told >= ENOUGH and _compiled is not None
+        """Whether the directions tell enough of who is near whom."""
+        return self.told >= SUITS
 
     @property
     def rows(self) -> int:
@@ -378,11 +382,16 @@ class Leading:
         return more_cells(self.cells, self.rows, effort, share, depth)
 
     def cost(self, depth: int, effort: int) -> float:
-        """The query's numbers, the centres of all cells, the cells opened, their codes, and the rows proposed."""
+        """The query's numbers, the centres of all cells, the cells opened, their codes, and the rows proposed.
+
+        Where the directions do not tell enough no rows are near enough to be sure of others, such as those that a
+        filter keeps: every other structure comes first.
+        """
+        if not self.sure:
+            return float("inf")
         centres = self.cells if self.cells > 1 else 0
         numbers = (centres + self.rows * effort / self.cells) * len(self._known().basis)
-        scan = ALONG + OPENED * effort + numbers / NUMBERS
-        return scan * (PLAINLY if _compiled is None else 1) + REFINED * depth
+        return ALONG + OPENED * effort + numbers / NUMBERS + REFINED * depth
 
 
 def _arrays(data: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

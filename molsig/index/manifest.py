@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 2
-STRUCTURE, FACTS, VECTORS = ".faiss", ".rows", ".vectors"
+MANIFEST_FORMAT = 3
+STRUCTURE, FACTS, VECTORS = ".structure", ".rows", ".vectors"
 """Endings of a generation's files."""
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")

@@ -175,6 +175,14 @@ def methods_for(method: str, rows: int) -> tuple[str, ...]:
     return ("pca", *flat, *cells)
 
 
+def methods_to_build(method: str, rows: int) -> tuple[str, ...]:
+    """Return those of `methods_for` that are worth building here: without compiled parts one of them is slow."""
+    from molsig.index.leading import compiled
+
+    some = methods_for(method, rows)
+    return some if len(some) == 1 or compiled() else tuple(one for one in some if one != "pca")
+
+
 def numbers_of_cells(cells: int) -> list[int]:
     """Return how many of so many cells are worth opening: from one to all of them, by about a third."""
     ladder = {1, 2, 3, *(round(2 ** (step / 2.5)) for step in range(3, 40))}

@@ -92,8 +92,9 @@ def _torch() -> Finding:
 
 def _compiled() -> Finding:
     from molsig.index.cosines import best_of_rows
+    from molsig.index.leading import compiled
 
-    if best_of_rows() is None:
+    if best_of_rows() is None or not compiled():
         return Finding(
             "WARN",
             "compiled parts",

@@ -14,7 +14,7 @@ import pytest
 
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.evaluate.clustered import Mixture
-from molsig.index import building, generations, structure
+from molsig.index import building, generations, leading, structure
 from molsig.index.manifest import MANIFEST, folder_of, generation_info, read_manifest
 from molsig.index.opened import OpenGeneration
 from molsig.index.search import Searcher
@@ -49,7 +49,7 @@ def test_an_index_is_built_when_it_is_needed_and_not_before(built: Store, encode
         with pytest.raises(UsageError, match="method"):
             writer.build_indexes(method="annoy")
     files = sorted(path.name for path in folder_of(built.index_dir, "sum").iterdir())
-    assert files == ["000003.faiss", "000003.rows", "000003.vectors", MANIFEST]
+    assert files == ["000003.rows", "000003.structure", "000003.vectors", MANIFEST]
 
 
 def test_a_generation_with_many_dead_rows_is_built_anew(built: Store, encoded) -> None:
@@ -66,7 +66,7 @@ def test_a_generation_with_many_dead_rows_is_built_anew(built: Store, encoded) -
 
 def test_the_manifest_tells_what_was_built(built: Store) -> None:
     info = built.spaces()[0].generation
-    assert (info.rows, info.dims, info.method, info.chosen, info.trained_on) == (300, DIM, "rabitq", "auto", 300)
+    assert (info.rows, info.dims, info.method, info.chosen, info.trained_on) == (300, DIM, "pca", "auto", 300)
     assert info.recall >= 0.99
     assert info.recall_queries == 30
     assert info.snapshot == built.snapshot()
@@ -83,7 +83,7 @@ def clustered(rows: int) -> np.ndarray:
     return Mixture(centres=40).draw(rows, 1, seed=0)[0]
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
 def test_every_structure_finds_what_its_manifest_says(store: Store, encoded, method: str) -> None:
     told: list[tuple[str, int, int | None]] = []
     vectors = clustered(4_100)
@@ -108,20 +108,24 @@ def test_every_structure_finds_what_its_manifest_says(store: Store, encoded, met
     assert {hit for hits in found.hits for hit in hits if hit in exact.hits[0]} <= set(exact.hits[0])
 
 
-def test_the_structure_with_less_to_do_is_kept(store: Store, encoded) -> None:
-    """Clustered rows lie in few cells; without clusters the neighbours lie in all of them."""
+def test_the_structure_that_suits_the_vectors_is_kept(store: Store, encoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few directions tell clustered rows apart; without clusters none leads, and neighbours lie in all cells."""
     spread = np.random.default_rng(1).standard_normal((5_000, DIM)).astype(np.float32)
     with store.writer("test") as writer:
         writer.commit([encoded(names(5_000), vectors=clustered(5_000))])
-        assert writer.build_indexes(["rna-test"])[0].method == "ivf-rabitq"
+        (few,) = writer.build_indexes(["rna-test"])
+        assert (few.method, few.chosen, few.parameters["directions"]) == ("pca", "auto", 32)
+        monkeypatch.setattr(leading, "_compiled", None)
+        assert writer.build_indexes(["rna-test"]) == [], "what serves is not built anew for want of a compiler"
+        assert writer.build_indexes(["rna-test"], force=True)[0].method == "ivf-rabitq"
+        monkeypatch.undo()
         writer.commit([encoded(names(5_000), modality="mutation", vectors=spread)])
         (flat,) = writer.build_indexes(["mutation-test"])
-        assert flat.method == "rabitq"
-        assert flat.chosen == "auto"
+        assert (flat.method, flat.chosen) == ("rabitq", "auto")
         assert writer.build_indexes(["rna-test", "mutation-test"]) == []
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
 def test_a_generation_grows_by_what_is_new(store: Store, encoded, method: str) -> None:
     vectors = clustered(3_000)
     with store.writer("test") as writer:
@@ -184,10 +188,30 @@ def test_a_space_that_outgrows_its_structure_gets_another(
     monkeypatch.setattr(structure, "NEVER_FLAT", 400)
     monkeypatch.setattr(structure, "ALWAYS_FLAT", 300)
     with built.writer("test") as writer:
+        monkeypatch.setattr(leading, "_compiled", None)
+        assert {info.method for info in writer.build_indexes(force=True)} == {"rabitq"}
         writer.commit([encoded(names(200, "Q"), seed=1)])
         assert {info.method for info in writer.build_indexes()} == {"ivf-rabitq"}
         writer.build_indexes(["sum"], method="hnsw")
         assert writer.build_indexes(["sum"], method="auto")[0].method == "ivf-rabitq"
+
+
+def test_a_generation_that_grew_and_finds_less_is_built_anew(
+    store: Store, encoded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directions learned of a few clusters tell nothing of what lies in others."""
+    monkeypatch.setattr(leading, "DEPTHS", (16, 24))
+    vectors = clustered(1_000)
+    spread = np.random.default_rng(1).standard_normal((600, DIM)).astype(np.float32)
+    with store.writer("test") as writer:
+        writer.commit([encoded(names(1_000), vectors=vectors)])
+        (first,) = writer.build_indexes(["rna-test"])
+        assert (first.method, first.parameters["directions"]) == ("pca", 32)
+        writer.commit([encoded(names(600, "Q"), vectors=spread)])
+        (grown,) = writer.build_indexes(["rna-test"])
+    assert (grown.rows, grown.trained_on, grown.method) == (1_600, 1_600, "rabitq")
+    assert grown.recall >= 0.99
+    assert all(check.ok for check in verify(store))
 
 
 def test_a_space_of_equal_vectors_is_searched_right(store: Store, encoded) -> None:
@@ -226,22 +250,22 @@ def test_a_flipped_bit_is_never_answered_from(built: Store, what: str) -> None:
     with built.writer("test") as writer:
         assert [info.space for info in writer.build_indexes()] == ["rna-test"]
     assert all(check.ok for check in verify(built))
-    assert Searcher(built).search("rna-test", query, 5, method="index").method == "rabitq"
+    assert Searcher(built).search("rna-test", query, 5, method="index").method == "pca"
 
 
 def test_what_a_dead_writer_left_is_cleaned(built: Store) -> None:
     folder = folder_of(built.index_dir, "rna-test")
-    (folder / "000009.faiss.new").write_bytes(b"half")
-    (folder / "000008.faiss").write_bytes(b"whole, without a manifest")
+    (folder / "000009.structure.new").write_bytes(b"half")
+    (folder / "000008.structure").write_bytes(b"whole, without a manifest")
     (folder / f"{MANIFEST}.new").write_text("{}")
     (built.index_dir / "gone-space").mkdir()
-    (built.index_dir / "gone-space" / "000001.faiss").write_bytes(b"x")
+    (built.index_dir / "gone-space" / "000001.structure").write_bytes(b"x")
     (built.path / "reference.duckdb.new").write_bytes(b"half a compaction")
     assert next(check.detail for check in verify(built) if check.name == "index files").startswith("4 left")
     with built.writer("test"):
         pass
     files = sorted(path.name for path in folder.iterdir())
-    assert files == ["000001.faiss", "000001.rows", "000001.vectors", MANIFEST]
+    assert files == ["000001.rows", "000001.structure", "000001.vectors", MANIFEST]
     assert not (built.index_dir / "gone-space").exists()
     assert not (built.path / "reference.duckdb.new").exists()
 

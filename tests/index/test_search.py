@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
 from molsig.evaluate.clustered import Mixture
-from molsig.index import cosines, exact, forget, search, vectors, view
+from molsig.index import cosines, exact, forget, leading, search, vectors, view
+from molsig.index.leading import Leading
 from molsig.index.rabitq import FlatRabitq, IvfRabitq
 from molsig.index.search import Searcher
 from molsig.index.store import Store
@@ -149,8 +150,10 @@ def test_the_planner_chooses_by_the_rows_in_play(large, monkeypatch: pytest.Monk
     assert {hit.patient for hits in filtered.hits for hit in hits} <= half
 
 
-def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Conditions that keep whole groups far from most queries, and some patients at random."""
+    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
     random = np.random.default_rng(5)
     rows = 8_000
     centres = random.standard_normal((40, DIM))
@@ -160,17 +163,18 @@ def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pyt
     samples = tuple(SampleId(f"S{n}", f"P{n:04d}") for n in range(rows))
     with store.writer("test") as writer:
         writer.commit([Encoded("rna", "rna-t", samples, ("",) * rows, vectors[:rows], tuple(map(str, range(rows))))])
-        writer.build_indexes(method="ivf-rabitq")
+        writer.build_indexes(method=method)
     monkeypatch.setattr(search, "EXACT_ROWS", 100)
     searcher, queries = Searcher(store), vectors[rows:]
     structure = searcher.view("rna-t").generation.structure()
-    assert structure.cells == 64
+    cells_in_all = structure.cells
+    assert cells_in_all > 50
     for kept in (cluster[:rows] < 8, cluster[:rows] == 3, random.random(rows) < 0.1, np.zeros(rows, bool)):
-        cells = np.unpackbits(structure.cells_with(kept).bits, count=64, bitorder="little").astype(bool)
+        cells = np.unpackbits(structure.cells_with(kept).bits, count=cells_in_all, bitorder="little").astype(bool)
         # Every kept row is proposed where its cells alone may be opened, and nothing where they may not.
         bits = np.packbits(kept, bitorder="little")
         there, elsewhere = (
-            structure.search(queries[:1], rows, 64, bits, np.packbits(some, bitorder="little"))
+            structure.search(queries[:1], rows, cells_in_all, bits, np.packbits(some, bitorder="little"))
             for some in (cells, ~cells)
         )
         assert set(there[there >= 0].tolist()) == set(np.flatnonzero(kept).tolist())
@@ -178,29 +182,31 @@ def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pyt
         if kept.any():
             some = {f"P{n:04d}" for n in np.flatnonzero(kept)}
             found = searcher.search("rna-t", queries, 10, patients=some)
-            assert found.method == "ivf-rabitq"
+            assert found.method == method
             assert recall(store, found, queries, patients=some) >= 0.99
 
 
+@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
 @pytest.mark.parametrize("dropped", [1, 2, 5])
 def test_a_condition_that_drops_the_query_s_own_cluster_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: int, method: str
 ) -> None:
     """Of 200 clusters: what is left lies evenly over the cells, but for those next to the query."""
+    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
     rows, mixture = 12_000, Mixture(centres=200)
     held, cluster, _ = mixture.draw(rows, 0, 7)
     store = Store.create(tmp_path / "r.molsig")
     samples = tuple(SampleId(f"S{n}", f"P{n:05d}") for n in range(rows))
     with store.writer("test") as writer:
         writer.commit([Encoded("rna", "rna-t", samples, ("",) * rows, held, tuple(map(str, range(rows))))])
-        writer.build_indexes(method="ivf-rabitq")
+        writer.build_indexes(method=method)
     monkeypatch.setattr(search, "EXACT_ROWS", 100)
     searcher = Searcher(store)
     kept = cluster >= dropped
     queries = held[~kept][:30]
     some = {f"P{n:05d}" for n in np.flatnonzero(kept)}
     found = searcher.search("rna-t", queries, 10, patients=some, method="index")
-    assert found.method == "ivf-rabitq"
+    assert found.method == method
     assert recall(store, found, queries, patients=some) >= 0.99
     structure = searcher.view("rna-t").generation.structure()
     assert structure.cells_with(kept).uneven > 1
@@ -226,7 +232,7 @@ def test_many_queries_and_parts_give_the_answers_of_one(large, monkeypatch: pyte
     whole = {m: Searcher(store).search("rna-t", queries, 7, method=m) for m in ("exact", "index")}
     monkeypatch.setattr(vectors, "BLOCK_ROWS", 700)
     monkeypatch.setattr(exact, "BLOCK_SCORES", 5_000)
-    for kind in (FlatRabitq, IvfRabitq):
+    for kind in (FlatRabitq, IvfRabitq, Leading):
         monkeypatch.setattr(kind, "at_a_time", 4)
     for method, result in whole.items():
         parts = Searcher(store, memory=0)
@@ -375,7 +381,7 @@ def test_a_query_asked_again_takes_the_same_way_until_something_changes(store: S
     assert searcher.search("rna-test", queries[1], 7).hits[0][0].patient == "new"
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
 @pytest.mark.parametrize("several", [False, True])
 def test_threads_change_nothing_of_an_answer(store: Store, encoded, method: str, several: bool) -> None:
     queries = one_each(store, encoded, 150)
@@ -406,7 +412,7 @@ def test_threads_change_nothing_of_an_answer(store: Store, encoded, method: str,
     assert share_of(answers[0], Searcher(store).search("rna-test", queries, 7, method="exact").hits, 7) > 0.97
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq"])
 def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, method: str) -> None:
     queries = one_each(store, encoded, 80)
     with store.writer("test") as writer:
@@ -416,6 +422,7 @@ def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, metho
         with pytest.MonkeyPatch.context() as patched:
             if not compiled:
                 patched.setattr(cosines, "_compiled", None)
+                patched.setattr(leading, "_compiled", None)
             searcher = settled(store)
             answers.append([searcher.search("rna-test", queries, 7, method=plan).hits for plan in ("index", "exact")])
             answers[-1] += [searcher.search("rna-test", query[None], 7, method="index").hits for query in queries[:9]]
@@ -428,10 +435,14 @@ def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, metho
         assert all(hit.score == scores[hit.patient] for hit in shared)
 
 
-def test_the_first_single_queries_may_come_at_the_same_time(store: Store, encoded) -> None:
+@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+def test_the_first_single_queries_may_come_at_the_same_time(
+    store: Store, encoded, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
     queries = one_each(store, encoded, 8)
     with store.writer("test") as writer:
-        writer.build_indexes(method="ivf-rabitq", force=True)
+        writer.build_indexes(method=method, force=True)
     expected = settled(store)
     alone = [expected.search("rna-test", query[None], 7, method="index").hits for query in queries]
     for _ in range(5):
@@ -445,7 +456,7 @@ def test_the_first_single_queries_may_come_at_the_same_time(store: Store, encode
             assert list(threads.map(ask, range(len(queries)))) == alone
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
 @pytest.mark.parametrize("kept", [40, 1_500, 2_600])
 def test_under_a_filter_a_single_query_is_answered_as_in_a_batch(store: Store, encoded, method: str, kept: int) -> None:
     queries = one_each(store, encoded, 12)
@@ -529,11 +540,15 @@ def test_rows_that_came_later_are_counted_among_those_looked_at(store: Store, en
         assert settled(store).search("rna-test", asked, 5).candidates == before + 40
 
 
+@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
 @pytest.mark.parametrize("k", [10, 200, 1_500])
-def test_a_rough_search_finds_as_many_and_nearly_the_same(store: Store, encoded, k: int) -> None:
+def test_a_rough_search_finds_as_many_and_nearly_the_same(
+    store: Store, encoded, k: int, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
     queries = one_each(store, encoded, 20)
     with store.writer("test") as writer:
-        writer.build_indexes(method="ivf-rabitq", force=True)
+        writer.build_indexes(method=method, force=True)
     searcher = settled(store)
     exact = searcher.search("rna-test", queries, k, method="exact").hits
     for known in (False, True):
@@ -567,16 +582,18 @@ def test_a_batch_is_not_held_after_it_was_answered(store: Store, encoded) -> Non
         assert known() is None
 
 
+@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
 @pytest.mark.parametrize("shared", [300, 1000])
 def test_single_queries_find_as_much_as_a_batch_where_vectors_have_much_in_common(
-    store: Store, encoded, shared: int
+    store: Store, encoded, shared: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
     random = np.random.default_rng(4)
     vectors = random.standard_normal((400, DIM))[random.integers(0, 400, 5_060)] + random.standard_normal((5_060, DIM))
     vectors[:, 7] += shared
     with store.writer("test") as writer:
         writer.commit([encoded([f"P{n}" for n in range(5_000)], vectors=vectors[:5_000].astype(np.float32))])
-        writer.build_indexes(method="ivf-rabitq")
+        writer.build_indexes(method=method)
     queries, searcher = vectors[5_000:].astype(np.float32), settled(store)
     exact = searcher.search("rna-test", queries, 10, method="exact").hits
     batch = share_of(searcher.search("rna-test", queries, 10, method="index").hits, exact, 10)
@@ -587,7 +604,7 @@ def test_single_queries_find_as_much_as_a_batch_where_vectors_have_much_in_commo
     assert again == single
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq"])
 def test_a_rough_search_under_a_filter_finds_what_lies_far_from_the_query(store: Store, encoded, method: str) -> None:
     random = np.random.default_rng(5)
     cluster = random.integers(0, 20, 5_040)
@@ -632,7 +649,7 @@ def test_the_sum_has_its_own_index(store: Store, encoded) -> None:
     assert [hit.patient for hit in result.hits[0]][:1] == ["B"]
     assert len(result.hits[0]) == 3
     assert result.hits[0][0].sample is None
-    assert result.method == "rabitq"
+    assert result.method == "pca"
     assert result.table().column_names == ["query", "rank", "patient", "sample", "item", "score", "id"]
 
 
@@ -692,7 +709,7 @@ def test_a_query_of_a_small_space_imports_neither_faiss_nor_torch(large) -> None
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("method", ["rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
 def test_filters_that_keep_or_drop_whole_groups_lose_nothing(
     store: Store, encoded, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

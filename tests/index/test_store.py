@@ -158,7 +158,7 @@ def test_hostile_names_are_stored_as_they_are(store: Store, encoded) -> None:
         writer.build_indexes()
     assert store.patient_ids() == sorted(names)
     assert {info.space for info in store.spaces() if info.generation} == {*spaces, "sum"}
-    inside = {path.resolve() for path in store.index_dir.rglob("*.faiss")}
+    inside = {path.resolve() for path in store.index_dir.rglob("*.structure")}
     assert len(inside) == len(spaces) + 1
     assert all(path.parent.parent == store.index_dir.resolve() for path in inside)
 

@@ -122,8 +122,8 @@ def test_a_database_that_is_missing_is_told(whole: Store, tmp_path: Path) -> Non
 
 def test_a_file_that_goes_while_it_is_looked_at_is_a_failed_check() -> None:
     def look() -> str:
-        raise FileNotFoundError(2, "No such file", "index/000015.faiss")
+        raise FileNotFoundError(2, "No such file", "index/000015.structure")
 
     found = _checked("index", look)
     assert not found.ok
-    assert "000015.faiss is missing" in found.detail
+    assert "000015.structure is missing" in found.detail
