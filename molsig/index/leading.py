@@ -184,6 +184,15 @@ class Blocks:
         return int(np.count_nonzero(self.rows >= 0))
 
     @cached_property
+    def cell_of(self) -> NDArray[np.int32]:
+        """The cell of each row, by its number, int32 (n,)."""
+        numbers = self.rows.ravel()
+        there = numbers >= 0
+        found = np.empty(self.count, np.int32)
+        found[numbers[there]] = self.all_cells[there]
+        return found
+
+    @cached_property
     def wide(self) -> NDArray[np.float32]:
         """Codes by place, float32 (n, d), for numpy: it multiplies whole numbers of eight bits one by one."""
         return self.all_codes.astype(np.float32)
@@ -350,13 +359,9 @@ class Leading:
 
     def cells_with(self, rows: NDArray[np.bool_]) -> CellsWith:
         """Of the cells, those of these rows."""
-        blocks = self._whole()
-        numbers = blocks.rows.ravel()
-        there = numbers >= 0
-        cell_of = blocks.all_cells[there]
-        return CellsWith.of(
-            np.bincount(cell_of[rows[numbers[there]]], minlength=self.cells), np.bincount(cell_of, minlength=self.cells)
-        )
+        cell_of = self._whole().cell_of
+        held, sizes = (np.bincount(some, minlength=self.cells) for some in (cell_of[rows], cell_of))
+        return CellsWith.of(held, sizes)
 
     def search(
         self,
