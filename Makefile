@@ -9,7 +9,7 @@ DATA ?= ../shared/data
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt molsig/index/_cosines.c molsig/index/_leading.c molsig/index/_buffers.h
+$(STAMP): pyproject.toml constraints.txt molsig/index/_cosines.c molsig/index/_pca_sq8.c molsig/index/_buffers.h
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "molsig needs Python 3.11 to 3.13; give one with: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
@@ -39,4 +39,4 @@ bench: setup
 	$(BIN)/python -m benchmarks.cohort --data $(DATA)
 
 clean:
-	rm -rf molsig/index/_cosines*.so $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf molsig/index/_cosines*.so molsig/index/_pca_sq8*.so $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

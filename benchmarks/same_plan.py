@@ -1,7 +1,7 @@
 """molsig beside the faiss that it searches with, in the very same plan: ``python -m benchmarks.same_plan``.
 
 The vectors are those of `benchmarks.peers`. molsig ingests them and builds the index that it chooses by itself, and in
-a second reference the best that faiss has for so many rows: RaBitQ codes, in cells from `NEVER_FLAT` rows on. Raw faiss
+a second reference the best that faiss has for so many rows: RaBitQ codes, in cells above `NEVER_FLAT` rows. Raw faiss
 searches that same structure in memory, with as many cells and proposed rows as molsig's tuning chose, and refines them
 from float32 vectors in memory by faiss's own `IndexRefine`. That gives bare arrays: molsig checks the state of the
 files, orders by cosines summed in float64, and gives records (one query) or a table (a batch) with ids and patient
@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.peers.task import K, Task, make
 from benchmarks.peers.with_molsig import MODALITY, Molsig
+from molsig.evaluate.clustered import Mixture
 from molsig.index.search import EXACT_ROWS
 from molsig.index.structure import NEVER_FLAT, faiss, threads_for
 
@@ -55,7 +56,7 @@ def raw(structure: Any, effort: int, depth: int, vectors: NDArray[np.float32]) -
 
 
 def measured(task: Task, folder: Path, rounds: int) -> dict[str, Any]:
-    """Microseconds a query, one by one and in a batch, of both."""
+    """Microseconds a query, one by one and in a batch, of the three."""
     if len(task.base) <= EXACT_ROWS:
         raise SystemExit(f"molsig searches {len(task.base):,} patients exactly: ask for more than {EXACT_ROWS:,}")
     own, same = Molsig(), Molsig()
@@ -139,7 +140,8 @@ def as_text(lines: list[dict[str, Any]]) -> str:
     for one in lines:
         cells = "" if one["cells"] is None else f"{one['cells']} cells, "
         same, own = f"{one['structure']}, {cells}{one['depth']} rows", one["own"]
-        chosen = f"{own['structure']}, {own['opened']} of {own['cells']} cells, {own['depth']} rows"
+        cells = f"{own['opened']} of {own['cells']} cells, " if "cells" in own else ""
+        chosen = f"{own['structure']}, {cells}{own['depth']} rows"
         for name, plan in (
             ("own", f"molsig as it chooses: {chosen}"),
             ("molsig", f"molsig told to use {same}"),
@@ -159,6 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rows", default="10000,100000", help="sizes, parted by commas")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--intrinsic", type=int, default=Mixture.intrinsic, help="directions that vectors differ along")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
@@ -166,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     for rows in map(int, options.rows.split(",")):
         with tempfile.TemporaryDirectory(prefix="same-plan-") as scratch:
             place = Path(scratch) / "task"
-            make(place, rows, options.queries, options.seed)
+            make(place, rows, options.queries, options.seed, Mixture(intrinsic=options.intrinsic))
             lines.append(measured(Task.load(place), Path(scratch), options.rounds))
     print(json.dumps(lines, indent=1) if options.json else as_text(lines))
 

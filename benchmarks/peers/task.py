@@ -65,9 +65,9 @@ class Task:
         )
 
 
-def make(folder: Path, rows: int, queries: int, seed: int) -> None:
+def make(folder: Path, rows: int, queries: int, seed: int, mixture: Mixture | None = None) -> None:
     """Draw a task and find its exact answers."""
-    vectors, cluster, asked = Mixture().draw(rows, TUNING + queries, seed)
+    vectors, cluster, asked = (mixture or Mixture()).draw(rows, TUNING + queries, seed)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     asked /= np.linalg.norm(asked, axis=1, keepdims=True)
     random = np.random.default_rng(seed + 1)

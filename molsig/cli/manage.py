@@ -131,7 +131,8 @@ def index(
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", help="pca, rabitq, ivf-rabitq or hnsw, kept from then on; auto lets the vectors decide again."
+            "--method",
+            help="pca-sq8, rabitq, ivf-rabitq or hnsw, kept from then on; auto: the vectors decide again.",
         ),
     ] = None,
     json: options.Json = False,

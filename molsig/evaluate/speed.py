@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 K = 10
 SPACE = "rna-bench"
-STRUCTURES = ("pca", "rabitq", "ivf-rabitq", "hnsw")
+STRUCTURES = ("pca-sq8", "rabitq", "ivf-rabitq", "hnsw")
 BATCH_ROWS = 5_000
 WARM = 5
 SINGLE = 200

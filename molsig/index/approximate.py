@@ -1,6 +1,6 @@
 """Search through a structure, with filters, deletes and a tail of newer rows.
 
-With a filter an inverted file is searched among the kept rows only, in the nearest of the cells that have any: a
+With a filter a structure that selects is searched among the kept rows only, in the nearest cells that have any: a
 condition on the cancer type keeps or drops whole groups of rows that lie together, and what is kept may be far from the
 query. Any other structure is searched deeper and what it proposes is filtered afterwards. If that leaves enough
 patients, they are those that an unfiltered search of that depth finds; if not, the query is left to exact search over
@@ -50,6 +50,9 @@ it, unless a filter holds that the structure cannot look after: recall@200 of re
 
 FILTERED = 4
 """With a filter so many times as many rows are proposed: what it keeps may lie close together, far from the query."""
+
+SIFTED = 1.5
+"""As `FILTERED`, of a structure that cannot select: beyond the rows of which as many as without a filter are kept."""
 
 FILTERED_CELLS, UNEVEN_CELLS = 5, 11
 """With a filter so many times as many cells are opened, of those with kept rows; up to both together where it keeps
@@ -127,6 +130,13 @@ class Placed:
     def short(self) -> bool:
         """Whether single queries may go the short way: each row is another patient's, and none came later."""
         return self.view.one_each and not len(self.newer) and self.covered > 0
+
+    @cached_property
+    def in_play(self) -> NDArray[np.uint8] | None:
+        """What a structure that selects is told: `kept`, or without a filter a bit for each row not deleted."""
+        if self.kept is not None or self.places is None:
+            return self.kept
+        return np.packbits(self.places >= 0, bitorder="little")
 
     @cached_property
     def codes_of_rows(self) -> NDArray[np.int32]:
@@ -245,7 +255,7 @@ def _propose(
     few_cells = rough
     while len(left) and depth <= deepest:
         effort = structure.effort_for(info.effort, _share(placed, depth, rough=few_cells), depth)
-        proposed = structure.search(queries[left], depth, effort, placed.kept, _bits(placed))
+        proposed = structure.search(queries[left], depth, effort, placed.in_play, _bits(placed))
         positions = placed.positions(proposed)
         full = np.flatnonzero(_patients(view, positions) >= enough)
         if len(full):
@@ -287,7 +297,8 @@ def _depth(placed: Placed, k: int, *, rough: bool) -> tuple[int, int]:
     """Return how many patients are looked for, and how many rows are proposed at first to find them."""
     enough, depth = _wanted(placed, k, rough=rough)
     if not placed.generation.structure().selects:
-        return enough, int(depth * len(placed.generation.file) / placed.covered)
+        more = 1.0 if placed.kept is None else SIFTED
+        return enough, int(more * depth * len(placed.generation.file) / placed.covered)
     return enough, int(depth) * (1 if placed.kept is None else FILTERED)
 
 
@@ -358,7 +369,7 @@ def search_one(placed: Placed, query: NDArray[np.float32], k: int, *, rough: boo
             if len(rows) < k or rows[-1] < 0:
                 return None
         else:
-            rows = structure.search(rounded, depth, effort, placed.kept, _bits(placed))[0]
+            rows = structure.search(rounded, depth, effort, placed.in_play, _bits(placed))[0]
             rows = rows[rows >= 0]
             rows = rows[places[rows] >= 0]
             if len(rows) < enough:

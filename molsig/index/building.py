@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,7 +30,7 @@ from molsig.index.manifest import (
 from molsig.index.near import near
 from molsig.index.opened import OpenGeneration
 from molsig.index.rows_file import RowsFile, RowsWriter
-from molsig.index.structure import METHODS, empty, faiss, methods_for, methods_to_build, unit
+from molsig.index.structure import METHODS, K, empty, faiss, methods_for, methods_to_build, unit
 from molsig.index.tuning import TARGET_RECALL, Trial
 from molsig.index.whole_file import told_if_full
 from molsig.types import DIM, silent
@@ -58,7 +59,7 @@ BLOCK_ROWS = 16_384
 """Rows in hand at a time, some 50 MB of float32 and as much again at unit length."""
 
 FALLEN = 0.005
-"""A generation that grows is built anew where it finds this much less: more than chance gives."""
+"""A generation that grew is built anew where its recall fell by so much, and by more than chance explains."""
 
 HELD_OUT = 500
 GROWN_HELD_OUT = 100
@@ -96,7 +97,12 @@ def build_indexes(
         need = Due("asked for") if asked else what_is_due(store, space)
         if need is not None:
             try:
-                built.append(_build(store, space, chosen, need.grows, seed=seed, progress=progress))
+                info = _build(store, space, chosen, need.grows, seed=seed, progress=progress)
+                if info is None:
+                    del need
+                    info = _build(store, space, chosen, None, seed=seed, progress=progress)
+                assert info is not None, "what is built anew is kept"
+                built.append(info)
             except OSError as error:
                 raise told_if_full(folder_of(store.index_dir, space), error) from error
     return built
@@ -141,8 +147,11 @@ def what_is_due(store: Store, space: str) -> Due | None:
 
 def _build(
     store: Store, space: str, chosen: str, grows: OpenGeneration | None, *, seed: int, progress: Progress
-) -> GenerationInfo:
-    """Build the generation of a space over all its rows, or add to one what is new, and put it in place."""
+) -> GenerationInfo | None:
+    """Build the generation of a space over all its rows, or add to one what is new, and put it in place.
+
+    None where one that grew finds less than before: what it learned does not serve the rows that came.
+    """
     with store.reading() as connection:
         ids = ids_of(connection, space)
         standing = standing_of(connection, space)
@@ -169,13 +178,14 @@ def _build(
     start = 0 if kept is None else len(kept.ids)
     filled: list[tuple[Structure, Tuned]] = []
     for one in structures:
-        filled.append((one, _fill(one, file, start, seed=seed, step=step, progress=progress)))
-        if one.sure and filled[-1][1].recall >= TARGET_RECALL:
-            break
+        tuned = _fill(one, file, start, alone=len(structures) == 1, seed=seed, step=step, progress=progress)
+        if tuned is not None:
+            filled.append((one, tuned))
+            if one.settles and tuned.recall >= TARGET_RECALL:
+                break
     structure, tuned = min(filled, key=_preference)
-    if grows is not None and tuned.recall < min(TARGET_RECALL, grows.info.recall) - FALLEN:
-        # What was learned of the rows before does not serve those that came.
-        return _build(store, space, chosen, None, seed=seed, progress=progress)
+    if grows is not None and _fell(grows.info, tuned):
+        return None
     data = structure.serialised()
     info = GenerationInfo(
         reference=standing.reference,
@@ -207,6 +217,13 @@ def _build(
     return info
 
 
+def _fell(before: GenerationInfo, tuned: Tuned) -> bool:
+    """Whether a generation that grew finds less than it did, by more than chance gives of so many queries."""
+    wanted = min(TARGET_RECALL, before.recall)
+    chance = wanted * (1 - wanted) * (1 / max(1, tuned.queries) + 1 / max(1, before.recall_queries)) / K
+    return tuned.recall < wanted - max(FALLEN, 2 * math.sqrt(chance))
+
+
 def _preference(filled: tuple[Structure, Tuned]) -> tuple[bool, float]:
     """The structure that finds enough comes first, then the one that has less to do."""
     structure, tuned = filled
@@ -227,19 +244,28 @@ def _write(folder: Path, number: int, ending: str, content: bytes | memoryview) 
     return NamedFile(final.name, len(content), sha256(content).hexdigest())
 
 
-def _fill(structure: Structure, file: RowsFile, start: int, *, seed: int, step: str, progress: Progress) -> Tuned:
-    """Put the rows of a file from `start` on into a structure, and measure and tune its search."""
+def _fill(
+    structure: Structure, file: RowsFile, start: int, *, alone: bool, seed: int, step: str, progress: Progress
+) -> Tuned | None:
+    """Put the rows of a file from `start` on into a structure, and measure and tune its search.
+
+    None where it is not `alone` and what it learned does not suit the rows.
+    """
     count = len(file)
     random = np.random.default_rng(seed)
-    if not start and (sample := structure.sample(count)):
-        progress(step, 0, count)
-        chosen = np.sort(random.choice(count, sample, replace=False))
-        structure.train(unit(file.read(chosen)), seed)
     new = count - start
     few = new < FEW
     asked = min(HELD_OUT if not start else GROWN_HELD_OUT, count if few else new // 10)
     first = 0 if few else start
     own = np.sort(first + random.choice(count - first, asked, replace=False))
+    if not start and (sample := structure.sample(count)):
+        progress(step, 0, count)
+        # Rows that measure the search teach it nothing, as a new patient does not.
+        others = np.arange(count) if few else np.delete(np.arange(count), own)
+        chosen = np.sort(random.choice(others, min(sample, len(others)), replace=False))
+        structure.train(unit(file.read(chosen)), seed)
+        if not alone and not structure.suits:
+            return None
     held_out = own if structure.holds_out and not few else own[:0]
     trial = Trial(own, file.read(own))
     for done, rows in _blocks(np.arange(count)):

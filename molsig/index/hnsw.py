@@ -29,7 +29,8 @@ class Hnsw:
     method = "hnsw"
     holds_out = True
     selects = False
-    sure = False
+    suits = True
+    settles = False
     at_a_time = 64
 
     def __init__(self, index: Any) -> None:

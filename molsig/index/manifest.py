@@ -28,6 +28,8 @@ MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 3
 STRUCTURE, FACTS, VECTORS = ".structure", ".rows", ".vectors"
 """Endings of a generation's files."""
+STRUCTURES = {2: ".faiss", MANIFEST_FORMAT: STRUCTURE}
+"""Formats that are read, and how the file of the structure ends in each: before the third all were files of faiss."""
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
@@ -151,15 +153,15 @@ def read_manifest(index_dir: Path, space: str) -> GenerationInfo | None:
         version = told.pop("format")
         if checksum != _checksum(told | {"format": version}):
             raise ValueError("its checksum does not match")
-        if version != MANIFEST_FORMAT:
+        if version not in STRUCTURES:
             raise ValueError(f"its format is {version}, not {MANIFEST_FORMAT}: molsig index builds it anew")
         structure, facts = (NamedFile(**told.pop(name)) for name in ("structure", "facts"))
         info = GenerationInfo(structure=structure, facts=facts, **told)
-        if text != _serialised(info):
+        if text != _serialised(info, version):
             raise ValueError("it is not as it was written")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path}: damaged manifest: {error}") from error
-    endings = zip(info.files, (STRUCTURE, FACTS, VECTORS), strict=True)
+    endings = zip(info.files, (STRUCTURES[version], FACTS, VECTORS), strict=True)
     if info.space != space or any("/" in name or not name.endswith(ending) for name, ending in endings):
         raise DamagedError(f"{path}: the manifest belongs to something else, space {info.space!r}")
     return info
@@ -212,8 +214,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _serialised(info: GenerationInfo) -> bytes:
-    told = asdict(info) | {"format": MANIFEST_FORMAT}
+def _serialised(info: GenerationInfo, version: int = MANIFEST_FORMAT) -> bytes:
+    told = asdict(info) | {"format": version}
     return json.dumps(told | {"checksum": _checksum(told)}, indent=1, sort_keys=True).encode() + b"\n"
 
 

@@ -47,7 +47,8 @@ class FlatRabitq:
     method = "rabitq"
     holds_out = False
     selects = False
-    sure = False
+    suits = True
+    settles = False
     # What each proposes is still in the processor's cache when the next ones are scored.
     at_a_time = 64
 
@@ -131,7 +132,8 @@ class IvfRabitq:
     method = "ivf-rabitq"
     holds_out = False
     selects = True
-    sure = False
+    suits = True
+    settles = False
     # Those that open the same cells share what it takes to scan them.
     at_a_time = 512
 

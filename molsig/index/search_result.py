@@ -21,7 +21,7 @@ class SearchResult:
     ranked
         The best patients of each query, as columns; `hits` and `table()` tell of them.
     method
-        ``exact``, or the structure that proposed rows: ``pca``, ``rabitq``, ``ivf-rabitq`` or ``hnsw``.
+        ``exact``, or the structure that proposed rows: ``pca-sq8``, ``rabitq``, ``ivf-rabitq`` or ``hnsw``.
     reason
         Why that plan.
     recall

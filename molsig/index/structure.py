@@ -32,7 +32,7 @@ do for a query of that space is kept."""
 ALONE = 4
 """With fewer queries than this one thread searches."""
 
-METHODS = ("auto", "pca", "rabitq", "ivf-rabitq", "hnsw")
+METHODS = ("auto", "pca-sq8", "rabitq", "ivf-rabitq", "hnsw")
 
 HELD = 8
 """Rows that the cells opened hold at least, for each that is wanted of them."""
@@ -92,8 +92,13 @@ class Structure(Protocol):
         ...
 
     @property
-    def sure(self) -> bool:
-        """Whether no other structure is expected to have less to do, if this one finds enough."""
+    def suits(self) -> bool:
+        """Whether it can tell vectors like those that it learned from apart."""
+        ...
+
+    @property
+    def settles(self) -> bool:
+        """Whether no other structure is expected to have less to do where this one finds enough."""
         ...
 
     @property
@@ -143,7 +148,9 @@ class Structure(Protocol):
         kept: NDArray[np.uint8] | None = None,
         cells: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.int64]:
-        """Return the numbers of about the `depth` nearest rows of each unit query, int64 (q, depth), -1 for none.
+        """Return the numbers of about the `depth` nearest rows of each unit query, in any order, -1 for none last.
+
+        Int64 (q, depth), or as many columns as there are rows where these are fewer.
 
         Parameters
         ----------
@@ -172,15 +179,15 @@ def methods_for(method: str, rows: int) -> tuple[str, ...]:
     if method != "auto":
         return (method,)
     flat, cells = ("rabitq",) if rows <= NEVER_FLAT else (), ("ivf-rabitq",) if rows > ALWAYS_FLAT else ()
-    return ("pca", *flat, *cells)
+    return ("pca-sq8", *flat, *cells)
 
 
 def methods_to_build(method: str, rows: int) -> tuple[str, ...]:
     """Return those of `methods_for` that are worth building here: without compiled parts one of them is slow."""
-    from molsig.index.leading import compiled
+    from molsig.index.pca_sq8 import compiled
 
     some = methods_for(method, rows)
-    return some if len(some) == 1 or compiled() else tuple(one for one in some if one != "pca")
+    return some if len(some) == 1 or compiled() else tuple(one for one in some if one != "pca-sq8")
 
 
 def numbers_of_cells(cells: int) -> list[int]:
@@ -219,10 +226,10 @@ def _kind(method: str) -> Any:
         from molsig.index.hnsw import Hnsw
 
         return Hnsw
-    if method == "pca":
-        from molsig.index.leading import Leading
+    if method == "pca-sq8":
+        from molsig.index.pca_sq8 import PcaSq8
 
-        return Leading
+        return PcaSq8
     if method == "rabitq":
         from molsig.index.rabitq import FlatRabitq
 

@@ -76,8 +76,8 @@ class Trial:
             matched = (scores >= last[::step, None] - _TIE).sum(axis=1)
             return float(np.minimum(matched, possible[::step]).sum() / max(1, possible[::step].sum()))
 
-        # Where there is no width to be had, nothing has to be spared for it.
-        wanted = TARGET_RECALL + (_SPARE if len(efforts) > 1 else 0)
+        # Without width there is nothing to spare for it; what filters leave of the rows proposed has to be enough, too.
+        wanted = TARGET_RECALL + (_SPARE if len(efforts) > 1 or not structure.selects else 0)
         for depth in depths:
             if depth < depths[-1] and recall(depth, efforts[-1], 1 + len(self.own) // _DEEP) < wanted:
                 continue

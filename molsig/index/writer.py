@@ -264,7 +264,7 @@ class Writer:
         force
             Build even what serves.
         method
-            ``auto``, ``pca``, ``rabitq``, ``ivf-rabitq`` or ``hnsw``, kept for these spaces; None leaves what was.
+            ``auto``, ``pca-sq8``, ``rabitq``, ``ivf-rabitq`` or ``hnsw``, kept for these spaces; None leaves what was.
         seed
             Of the sample that recall is measured on.
         """

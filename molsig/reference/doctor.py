@@ -92,13 +92,13 @@ def _torch() -> Finding:
 
 def _compiled() -> Finding:
     from molsig.index.cosines import best_of_rows
-    from molsig.index.leading import compiled
+    from molsig.index.pca_sq8 import compiled
 
     if best_of_rows() is None or not compiled():
         return Finding(
             "WARN",
             "compiled parts",
-            "not built, or of another version: answers are the same, searches take longer",
+            "not built, or of another version: scores are the same, searches take longer",
             "install molsig again, where a C compiler (gcc or clang) is at hand",
         )
     return Finding("PASS", "compiled parts", "built")

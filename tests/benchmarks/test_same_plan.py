@@ -14,7 +14,7 @@ def test_both_find_the_same_in_the_same_plan(capsys: pytest.CaptureFixture[str])
     lines = json.loads(capsys.readouterr().out)
     assert [one["patients"] for one in lines] == [3000, 4500]
     for one in lines:
-        assert one["own"]["structure"] == "pca"
+        assert one["own"]["structure"] == "pca-sq8"
         assert one["structure"] == "rabitq"
         assert min(one["recall"].values()) >= 0.97
         assert one["recall"]["molsig"] == pytest.approx(one["recall"]["faiss"], abs=0.01)
@@ -23,7 +23,7 @@ def test_both_find_the_same_in_the_same_plan(capsys: pytest.CaptureFixture[str])
         assert one["batch_us"]["faiss"] > 0
     table = same_plan.as_text(lines).splitlines()
     assert len(table) == 8
-    assert table[2].startswith("| 3,000 | molsig as it chooses: pca, 1 of 1 cells, ")
+    assert table[2].startswith("| 3,000 | molsig as it chooses: pca-sq8, 1 of 1 cells, ")
     assert table[4].startswith("| 3,000 | faiss, rabitq, ")
 
 

@@ -221,7 +221,7 @@ def test_a_structure_is_kept_once_it_was_asked_for(own: Path) -> None:
     assert all(one["recall"] >= 0.99 and one["effort"] >= 24 for one in built)
     assert answer_of("index", own)["built"] == []
     assert {one["method"] for one in answer_of("info", own)["indexes"]} == {"hnsw"}
-    assert {one["method"] for one in answer_of("index", own, "--method", "auto")["built"]} == {"pca"}
+    assert {one["method"] for one in answer_of("index", own, "--method", "auto")["built"]} == {"pca-sq8"}
     refused = molsig("index", own, "--method", "annoy")
     assert refused.returncode == 2
     assert "ivf-rabitq" in refused.stderr

@@ -26,16 +26,16 @@ def speed(rows: int, method: str, p50: float) -> Speed:
 
 
 def test_the_command_prints_stable_keys() -> None:
-    done = molsig("--rows", "600,300", "--queries", 20, "--structures", "pca,rabitq,ivf-rabitq,hnsw", "--json")
+    done = molsig("--rows", "600,300", "--queries", 20, "--structures", "pca-sq8,rabitq,ivf-rabitq,hnsw", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document.keys() == {"structures", "crossovers"}
     assert [(one["from"], one["to"], one["used_above"]) for one in document["crossovers"]] == [
-        ("exact", "pca", EXACT_ROWS),
+        ("exact", "pca-sq8", EXACT_ROWS),
         ("rabitq", "ivf-rabitq", ALWAYS_FLAT),
     ]
     assert [(one["rows"], one["method"]) for one in document["structures"]] == [
-        (rows, method) for rows in (300, 600) for method in ("exact", "pca", "rabitq", "ivf-rabitq", "hnsw")
+        (rows, method) for rows in (300, 600) for method in ("exact", "pca-sq8", "rabitq", "ivf-rabitq", "hnsw")
     ]
     keys = {"rows", "method", "recall", "p50_ms", "p99_ms", "batch_qps", "build_s"}
     assert all(one.keys() == keys and one["p50_ms"] <= one["p99_ms"] for one in document["structures"])

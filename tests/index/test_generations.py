@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 
 from molsig.errors import DamagedError, NotFoundError, UsageError
 from molsig.evaluate.clustered import Mixture
-from molsig.index import building, generations, leading, structure
+from molsig.index import building, forget, generations, manifest, pca_sq8, structure
 from molsig.index.manifest import MANIFEST, folder_of, generation_info, read_manifest
 from molsig.index.opened import OpenGeneration
 from molsig.index.search import Searcher
@@ -66,7 +67,7 @@ def test_a_generation_with_many_dead_rows_is_built_anew(built: Store, encoded) -
 
 def test_the_manifest_tells_what_was_built(built: Store) -> None:
     info = built.spaces()[0].generation
-    assert (info.rows, info.dims, info.method, info.chosen, info.trained_on) == (300, DIM, "pca", "auto", 300)
+    assert (info.rows, info.dims, info.method, info.chosen, info.trained_on) == (300, DIM, "pca-sq8", "auto", 300)
     assert info.recall >= 0.99
     assert info.recall_queries == 30
     assert info.snapshot == built.snapshot()
@@ -83,7 +84,7 @@ def clustered(rows: int) -> np.ndarray:
     return Mixture(centres=40).draw(rows, 1, seed=0)[0]
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq", "hnsw"])
 def test_every_structure_finds_what_its_manifest_says(store: Store, encoded, method: str) -> None:
     told: list[tuple[str, int, int | None]] = []
     vectors = clustered(4_100)
@@ -114,8 +115,8 @@ def test_the_structure_that_suits_the_vectors_is_kept(store: Store, encoded, mon
     with store.writer("test") as writer:
         writer.commit([encoded(names(5_000), vectors=clustered(5_000))])
         (few,) = writer.build_indexes(["rna-test"])
-        assert (few.method, few.chosen, few.parameters["directions"]) == ("pca", "auto", 32)
-        monkeypatch.setattr(leading, "_compiled", None)
+        assert (few.method, few.chosen, few.parameters["directions"]) == ("pca-sq8", "auto", 32)
+        monkeypatch.setattr(pca_sq8, "_compiled", None)
         assert writer.build_indexes(["rna-test"]) == [], "what serves is not built anew for want of a compiler"
         assert writer.build_indexes(["rna-test"], force=True)[0].method == "ivf-rabitq"
         monkeypatch.undo()
@@ -125,7 +126,7 @@ def test_the_structure_that_suits_the_vectors_is_kept(store: Store, encoded, mon
         assert writer.build_indexes(["rna-test", "mutation-test"]) == []
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq", "hnsw"])
 def test_a_generation_grows_by_what_is_new(store: Store, encoded, method: str) -> None:
     vectors = clustered(3_000)
     with store.writer("test") as writer:
@@ -188,7 +189,7 @@ def test_a_space_that_outgrows_its_structure_gets_another(
     monkeypatch.setattr(structure, "NEVER_FLAT", 400)
     monkeypatch.setattr(structure, "ALWAYS_FLAT", 300)
     with built.writer("test") as writer:
-        monkeypatch.setattr(leading, "_compiled", None)
+        monkeypatch.setattr(pca_sq8, "_compiled", None)
         assert {info.method for info in writer.build_indexes(force=True)} == {"rabitq"}
         writer.commit([encoded(names(200, "Q"), seed=1)])
         assert {info.method for info in writer.build_indexes()} == {"ivf-rabitq"}
@@ -196,17 +197,57 @@ def test_a_space_that_outgrows_its_structure_gets_another(
         assert writer.build_indexes(["sum"], method="auto")[0].method == "ivf-rabitq"
 
 
+def test_an_index_of_the_format_before_serves_and_keeps_what_was_chosen(store: Store, encoded) -> None:
+    with store.writer("test") as writer:
+        writer.commit([encoded(names(300))])
+        (info,) = writer.build_indexes(["rna-test"], method="rabitq")
+    folder = folder_of(store.index_dir, "rna-test")
+    old = replace(info.structure, name=info.structure.name.replace(".structure", ".faiss"))
+    (folder / info.structure.name).rename(folder / old.name)
+    (folder / MANIFEST).write_bytes(manifest._serialised(replace(info, structure=old), 2))
+    query = store.vectors("rna-test")[1][:2]
+    result = Searcher(store).search("rna-test", query, 5, method="index")
+    assert (result.method, result.notes) == ("rabitq", ())
+    assert all(check.ok for check in verify(store))
+    with store.writer("test") as writer:
+        assert writer.build_indexes(["rna-test"]) == []
+        writer.commit([encoded(names(60, "Q"), seed=1)])
+        (grown,) = writer.build_indexes(["rna-test"])
+    assert (grown.method, grown.chosen, grown.rows) == ("rabitq", "rabitq", 360)
+    assert json.loads((folder / MANIFEST).read_text())["format"] == manifest.MANIFEST_FORMAT
+    assert not list(folder.glob("*.faiss"))
+
+
+@pytest.mark.parametrize("method", ["pca-sq8", "ivf-rabitq"])
+def test_deleted_rows_take_the_place_of_no_neighbour(store: Store, encoded, method: str) -> None:
+    """A cohort of near copies is deleted, and the index is not built anew for it."""
+    vectors = clustered(3_000)
+    gone = names(60, "G")
+    near = vectors[7] + 0.01 * np.random.default_rng(0).standard_normal((60, DIM)).astype(np.float32)
+    with store.writer("test") as writer:
+        writer.commit([encoded(names(3_000), vectors=vectors), encoded(gone, vectors=near, digest="near")])
+        writer.build_indexes(method=method)
+    forget.delete(store.database, gone, compact=False)
+    searcher = Searcher(store)
+    exact, found = (
+        [hit.patient for hit in searcher.search("rna-test", vectors[7:8], 10, method=how).hits[0]]
+        for how in ("exact", "index")
+    )
+    assert len(set(exact) & set(found)) >= 9
+    assert found[0] == "P0007"
+
+
 def test_a_generation_that_grew_and_finds_less_is_built_anew(
     store: Store, encoded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Directions learned of a few clusters tell nothing of what lies in others."""
-    monkeypatch.setattr(leading, "DEPTHS", (16, 24))
+    monkeypatch.setattr(pca_sq8, "DEPTHS", (16, 24))
     vectors = clustered(1_000)
     spread = np.random.default_rng(1).standard_normal((600, DIM)).astype(np.float32)
     with store.writer("test") as writer:
         writer.commit([encoded(names(1_000), vectors=vectors)])
         (first,) = writer.build_indexes(["rna-test"])
-        assert (first.method, first.parameters["directions"]) == ("pca", 32)
+        assert (first.method, first.parameters["directions"]) == ("pca-sq8", 32)
         writer.commit([encoded(names(600, "Q"), vectors=spread)])
         (grown,) = writer.build_indexes(["rna-test"])
     assert (grown.rows, grown.trained_on, grown.method) == (1_600, 1_600, "rabitq")
@@ -250,7 +291,7 @@ def test_a_flipped_bit_is_never_answered_from(built: Store, what: str) -> None:
     with built.writer("test") as writer:
         assert [info.space for info in writer.build_indexes()] == ["rna-test"]
     assert all(check.ok for check in verify(built))
-    assert Searcher(built).search("rna-test", query, 5, method="index").method == "pca"
+    assert Searcher(built).search("rna-test", query, 5, method="index").method == "pca-sq8"
 
 
 def test_what_a_dead_writer_left_is_cleaned(built: Store) -> None:

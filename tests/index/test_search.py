@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from molsig.errors import InputError, UsageError
 from molsig.evaluate.clustered import Mixture
-from molsig.index import cosines, exact, forget, leading, search, vectors, view
-from molsig.index.leading import Leading
+from molsig.index import cosines, exact, forget, pca_sq8, search, vectors, view
+from molsig.index.pca_sq8 import PcaSq8
 from molsig.index.rabitq import FlatRabitq, IvfRabitq
 from molsig.index.search import Searcher
 from molsig.index.store import Store
@@ -150,10 +150,10 @@ def test_the_planner_chooses_by_the_rows_in_play(large, monkeypatch: pytest.Monk
     assert {hit.patient for hits in filtered.hits for hit in hits} <= half
 
 
-@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "ivf-rabitq"])
 def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Conditions that keep whole groups far from most queries, and some patients at random."""
-    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
+    monkeypatch.setattr(pca_sq8, "ONE_CELL", 1_000)
     random = np.random.default_rng(5)
     rows = 8_000
     centres = random.standard_normal((40, DIM))
@@ -186,13 +186,13 @@ def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pyt
             assert recall(store, found, queries, patients=some) >= 0.99
 
 
-@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "ivf-rabitq"])
 @pytest.mark.parametrize("dropped", [1, 2, 5])
 def test_a_condition_that_drops_the_query_s_own_cluster_is_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropped: int, method: str
 ) -> None:
     """Of 200 clusters: what is left lies evenly over the cells, but for those next to the query."""
-    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
+    monkeypatch.setattr(pca_sq8, "ONE_CELL", 1_000)
     rows, mixture = 12_000, Mixture(centres=200)
     held, cluster, _ = mixture.draw(rows, 0, 7)
     store = Store.create(tmp_path / "r.molsig")
@@ -232,7 +232,7 @@ def test_many_queries_and_parts_give_the_answers_of_one(large, monkeypatch: pyte
     whole = {m: Searcher(store).search("rna-t", queries, 7, method=m) for m in ("exact", "index")}
     monkeypatch.setattr(vectors, "BLOCK_ROWS", 700)
     monkeypatch.setattr(exact, "BLOCK_SCORES", 5_000)
-    for kind in (FlatRabitq, IvfRabitq, Leading):
+    for kind in (FlatRabitq, IvfRabitq, PcaSq8):
         monkeypatch.setattr(kind, "at_a_time", 4)
     for method, result in whole.items():
         parts = Searcher(store, memory=0)
@@ -381,7 +381,7 @@ def test_a_query_asked_again_takes_the_same_way_until_something_changes(store: S
     assert searcher.search("rna-test", queries[1], 7).hits[0][0].patient == "new"
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq", "hnsw"])
 @pytest.mark.parametrize("several", [False, True])
 def test_threads_change_nothing_of_an_answer(store: Store, encoded, method: str, several: bool) -> None:
     queries = one_each(store, encoded, 150)
@@ -412,7 +412,7 @@ def test_threads_change_nothing_of_an_answer(store: Store, encoded, method: str,
     assert share_of(answers[0], Searcher(store).search("rna-test", queries, 7, method="exact").hits, 7) > 0.97
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq"])
 def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, method: str) -> None:
     queries = one_each(store, encoded, 80)
     with store.writer("test") as writer:
@@ -422,7 +422,7 @@ def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, metho
         with pytest.MonkeyPatch.context() as patched:
             if not compiled:
                 patched.setattr(cosines, "_compiled", None)
-                patched.setattr(leading, "_compiled", None)
+                patched.setattr(pca_sq8, "_compiled", None)
             searcher = settled(store)
             answers.append([searcher.search("rna-test", queries, 7, method=plan).hits for plan in ("index", "exact")])
             answers[-1] += [searcher.search("rna-test", query[None], 7, method="index").hits for query in queries[:9]]
@@ -435,11 +435,11 @@ def test_an_answer_does_not_need_the_compiled_parts(store: Store, encoded, metho
         assert all(hit.score == scores[hit.patient] for hit in shared)
 
 
-@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "ivf-rabitq"])
 def test_the_first_single_queries_may_come_at_the_same_time(
     store: Store, encoded, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
+    monkeypatch.setattr(pca_sq8, "ONE_CELL", 1_000)
     queries = one_each(store, encoded, 8)
     with store.writer("test") as writer:
         writer.build_indexes(method=method, force=True)
@@ -456,7 +456,7 @@ def test_the_first_single_queries_may_come_at_the_same_time(
             assert list(threads.map(ask, range(len(queries)))) == alone
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq", "hnsw"])
 @pytest.mark.parametrize("kept", [40, 1_500, 2_600])
 def test_under_a_filter_a_single_query_is_answered_as_in_a_batch(store: Store, encoded, method: str, kept: int) -> None:
     queries = one_each(store, encoded, 12)
@@ -540,12 +540,12 @@ def test_rows_that_came_later_are_counted_among_those_looked_at(store: Store, en
         assert settled(store).search("rna-test", asked, 5).candidates == before + 40
 
 
-@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "ivf-rabitq"])
 @pytest.mark.parametrize("k", [10, 200, 1_500])
 def test_a_rough_search_finds_as_many_and_nearly_the_same(
     store: Store, encoded, k: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
+    monkeypatch.setattr(pca_sq8, "ONE_CELL", 1_000)
     queries = one_each(store, encoded, 20)
     with store.writer("test") as writer:
         writer.build_indexes(method=method, force=True)
@@ -582,12 +582,12 @@ def test_a_batch_is_not_held_after_it_was_answered(store: Store, encoded) -> Non
         assert known() is None
 
 
-@pytest.mark.parametrize("method", ["pca", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "ivf-rabitq"])
 @pytest.mark.parametrize("shared", [300, 1000])
 def test_single_queries_find_as_much_as_a_batch_where_vectors_have_much_in_common(
     store: Store, encoded, shared: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "ONE_CELL", 1_000)
+    monkeypatch.setattr(pca_sq8, "ONE_CELL", 1_000)
     random = np.random.default_rng(4)
     vectors = random.standard_normal((400, DIM))[random.integers(0, 400, 5_060)] + random.standard_normal((5_060, DIM))
     vectors[:, 7] += shared
@@ -604,7 +604,7 @@ def test_single_queries_find_as_much_as_a_batch_where_vectors_have_much_in_commo
     assert again == single
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq"])
 def test_a_rough_search_under_a_filter_finds_what_lies_far_from_the_query(store: Store, encoded, method: str) -> None:
     random = np.random.default_rng(5)
     cluster = random.integers(0, 20, 5_040)
@@ -649,7 +649,7 @@ def test_the_sum_has_its_own_index(store: Store, encoded) -> None:
     assert [hit.patient for hit in result.hits[0]][:1] == ["B"]
     assert len(result.hits[0]) == 3
     assert result.hits[0][0].sample is None
-    assert result.method == "pca"
+    assert result.method == "pca-sq8"
     assert result.table().column_names == ["query", "rank", "patient", "sample", "item", "score", "id"]
 
 
@@ -709,7 +709,7 @@ def test_a_query_of_a_small_space_imports_neither_faiss_nor_torch(large) -> None
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("method", ["pca", "rabitq", "ivf-rabitq", "hnsw"])
+@pytest.mark.parametrize("method", ["pca-sq8", "rabitq", "ivf-rabitq", "hnsw"])
 def test_filters_that_keep_or_drop_whole_groups_lose_nothing(
     store: Store, encoded, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -38,7 +38,7 @@ def test_it_answers_as_query_vectors_does(
 ) -> None:
     reference = Reference.open(built)
     found = reference.nearest("rna", asked, k=7, where=where, method=method)
-    assert found.plan.method == {"index": "pca"}.get(method, method)
+    assert found.plan.method == {"index": "pca-sq8"}.get(method, method)
     rows = found.table.to_pylist()
     assert found.records() == rows
     assert len(found) == len(rows) == 7 * len(asked)

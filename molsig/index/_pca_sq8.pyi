@@ -7,7 +7,7 @@ def propose(
     queries: NDArray[float32],
     basis: NDArray[int16],
     centres: NDArray[float32],
-    offsets: NDArray[float32],
+    biases: NDArray[float32],
     starts: NDArray[int64],
     codes: NDArray[int8],
     rows: NDArray[int32],

@@ -1,12 +1,13 @@
 """Codes of eight bits a number along leading directions (PCA), all of them scanned, or those of the nearest cells.
 
-Vectors of patients differ along far fewer than 768 directions: a few dozen numbers tell nearly as much of who is near
-whom as all of them do, so that a row's code is shorter than one bit a dimension, says more, and takes less to compare.
-How many directions that takes is measured on a sample; the vectors of a space of which 256 do not tell enough are
-better off with RaBitQ. Cells are found along the same directions.
+Vectors of patients differ along far fewer than 768 directions: 32 to 256 numbers tell who is near whom better than one
+bit of each dimension does, and take less to compare. How many directions that takes is measured on rows of a sample
+that they were not learned from; vectors of which 256 do not tell enough are better off with RaBitQ. Cells are found
+along the same directions.
 
-Everything is in whole numbers: queries, directions and centres too are rounded to steps, and each sum is exact in
-float32. So the compiled way and the one through numpy propose the same rows, on every processor.
+Queries, directions and centres are rounded to whole steps. Sums of a query's products with directions fit into 32 bits,
+those with codes and centres into the 24 bits that float32 holds exactly, and what else a cell is judged by is kept in
+the file: the compiled way and the one through numpy propose the same rows, on every processor.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ VERSION = 1
 """Of the compiled parts: others, such as those of a source that was changed since, are not used."""
 
 try:
-    from molsig.index import _leading as _built
+    from molsig.index import _pca_sq8 as _built
 except ImportError:
     _built = None  # type: ignore[assignment]
 _compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
@@ -38,8 +39,8 @@ _compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
 DIRECTIONS = (32, 64, 96, 128, 192, 256)
 """How many may be kept: the fewest that tell enough."""
 ENOUGH, SUITS, AMONG = 0.99, 0.98, 24
-"""As many directions are kept as put this share of the ten nearest rows of a sample among so many along them, or all
-there are; these have to put the second share there, or the structure does not suit the vectors."""
+"""Directions are kept until the first share of the ten nearest rows of a sample is among the 24 nearest along them.
+With all 256 the second share has to be, or the structure does not suit the vectors."""
 ONE_CELL = 20_000
 """Up to so many rows all codes are scanned."""
 TRAIN_PER_CELL, TRAIN_LEAST, TRAIN_MOST = 64, 20_000, 65_536
@@ -47,11 +48,14 @@ DEPTHS = (16, 24, 32, 40, 48, 64, 96, 128, 192, 256, 512)
 LANES = 16
 """Rows of a block: codes of two directions of all of them, then those of the next two."""
 
-UNIT, SHORT_UNIT, CENTRE_UNIT, LARGEST = 32_000, 8_000, 1_000, 127
-"""Steps that a length of 1 is made of, of queries and directions, of queries along the directions, and of centres; and
-the largest number of a code. 8,000 times the longest code (2,032) or centre (2,000) is below 2^24: float32 holds it."""
+UNIT, SHORT_UNIT, CENTRE_UNIT = 32_000, 8_000, 1_000
+"""Steps that a length of 1 is made of: of queries and directions; of queries along the directions; of centres."""
+LARGEST = 127
+"""The largest number of a code. 8,000 steps times the longest code (16 x 127) or centre (2,000) stay below 2^24."""
+LONGEST = 8_100
+"""No number of a query along a direction is larger: unit vectors have none above 8,015 after rounding."""
 TRIED = 200
-"""Rows of the sample that try how many directions are enough."""
+"""Rows of a sample that try how many directions are enough: no more than one in ten, and not those that teach them."""
 _ITERATIONS = 10
 # Scores this close are ties, as for the tuning of the search.
 _TIE = 1e-5
@@ -73,6 +77,11 @@ def cells_for(rows: int) -> int:
     return 1 if rows <= ONE_CELL else int(2 ** round(math.log2(1.5 * math.sqrt(rows))))
 
 
+def _along(basis: NDArray[np.int16], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = vectors @ (basis.T.astype(np.float32) / np.float32(UNIT))
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Learned:
     """What a sample of unit vectors taught.
@@ -87,17 +96,32 @@ class Learned:
         What 1 in a code is worth.
     centres
         Of the cells, along the directions, in steps of 1 / `CENTRE_UNIT`: whole numbers, float32 (cells, d).
+    biases
+        What a query's product with each centre is lessened by, float32 (cells,): the nearest has the largest then.
     """
 
     basis: NDArray[np.int16]
     shift: NDArray[np.float32]
     step: float
     centres: NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, basis: NDArray[np.int16], shift: NDArray[np.float32], step: float, centres: NDArray[np.float32]
+    ) -> Learned:
+        """Round centres, (cells, d) in lengths of 1, and work out their biases.
+
+        A bias is half the square length, and the product with the mean, which queries are not freed of.
+        """
+        steps = np.rint(centres * CENTRE_UNIT).astype(np.float32)
+        exact = steps.astype(np.float64) / CENTRE_UNIT
+        biases = 0.5 * np.einsum("ij,ij->i", exact, exact) + exact @ shift.astype(np.float64)
+        return cls(basis, shift, step, steps, (biases * (SHORT_UNIT * CENTRE_UNIT)).astype(np.float32))
 
     def along(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what differs from the mean, along the directions, float32 (n, d)."""
-        found: NDArray[np.float32] = vectors @ (self.basis.T.astype(np.float32) / np.float32(UNIT)) - self.shift
-        return found
+        """Return what of unit vectors differs from the mean, along the directions, float32 (n, d)."""
+        return _along(self.basis, vectors) - self.shift
 
     def codes(self, along: NDArray[np.float32]) -> NDArray[np.int8]:
         """Return the codes of rows, int8 (n, d)."""
@@ -111,18 +135,13 @@ class Learned:
         cells, width = self.centres.shape
         padded = np.zeros((-(-cells // LANES) * LANES, width), np.float32)
         padded[:cells] = self.centres
-        return in_lines(padded.reshape(-1, LANES, width).transpose(0, 2, 1))
+        return aligned(padded.reshape(-1, LANES, width).transpose(0, 2, 1))
 
     @cached_property
-    def offsets(self) -> NDArray[np.float32]:
-        """What a query's product with each centre is lessened by, (cells,): the nearest has the largest then.
-
-        Half the centre's square length, and the product with the mean, which the query is not freed of.
-        """
-        centres = self.centres.astype(np.float64) / CENTRE_UNIT
-        lessened = 0.5 * np.einsum("ij,ij->i", centres, centres) + centres @ self.shift.astype(np.float64)
-        found = np.zeros(-(-len(centres) // LANES) * LANES, np.float32)
-        found[: len(centres)] = lessened * (SHORT_UNIT * CENTRE_UNIT)
+    def padded_biases(self) -> NDArray[np.float32]:
+        """The biases, and zeros as long as `in_blocks`."""
+        found = np.zeros(-(-len(self.biases) // LANES) * LANES, np.float32)
+        found[: len(self.biases)] = self.biases
         return found
 
 
@@ -157,7 +176,7 @@ class Blocks:
             LANES * starts[:-1] - before, sizes
         )
         pairs = parts[0][0].shape[1] // 2
-        codes = in_lines(np.broadcast_to(np.zeros(1, np.int8), (int(starts[-1]), pairs, LANES, 2)))
+        codes = aligned(np.broadcast_to(np.zeros(1, np.int8), (int(starts[-1]), pairs, LANES, 2)))
         numbers = np.full((int(starts[-1]), LANES), -1, np.int32)
         first = 0
         for some, _, rows in parts:
@@ -192,13 +211,13 @@ class Blocks:
         found[numbers[there]] = self.all_cells[there]
         return found
 
-    @cached_property
-    def wide(self) -> NDArray[np.float32]:
-        """Codes by place, float32 (n, d), for numpy: it multiplies whole numbers of eight bits one by one."""
-        return self.all_codes.astype(np.float32)
+    def wide(self, cell: int) -> NDArray[np.float32]:
+        """Codes of a cell by place, float32 (n, d): numpy multiplies whole numbers of eight bits one by one."""
+        codes = self.codes[self.starts[cell] : self.starts[cell + 1]].astype(np.float32)
+        return codes.transpose(0, 2, 1, 3).reshape(codes.shape[0] * LANES, codes.shape[1] * 2)
 
 
-def in_lines(array: NDArray[Any]) -> NDArray[Any]:
+def aligned(array: NDArray[Any]) -> NDArray[Any]:
     """Return a copy that begins where a line of the processor's cache does."""
     memory = np.empty(array.nbytes + 64, np.uint8)
     begin = -memory.ctypes.data % 64
@@ -207,43 +226,45 @@ def in_lines(array: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def leading(vectors: NDArray[np.float32], random: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+def principal_directions(
+    vectors: NDArray[np.float32], random: np.random.Generator
+) -> tuple[NDArray[np.float32], float]:
     """Return the fewest leading directions of unit vectors that tell enough, float32 (d, 768), and how much they tell.
 
-    Those with the largest variance; the share of the ten nearest of the vectors that are among the `AMONG` that are
-    nearest along them, at least `ENOUGH` where there are such directions.
+    They are those with the largest variance, of most of the vectors; the others, as queries, tell the share of their
+    ten nearest that is among the `AMONG` nearest along the directions.
     """
-    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    moved = vectors - mean
+    tried = np.zeros(len(vectors), bool)
+    tried[random.choice(len(vectors), min(TRIED, len(vectors) // 10), replace=False)] = True
+    queries, held = vectors[tried], vectors[~tried]
+    mean = held.mean(axis=0, dtype=np.float64).astype(np.float32)
+    moved = held - mean
     variances, directions = np.linalg.eigh((moved.T @ moved).astype(np.float64))
     basis = np.ascontiguousarray(directions[:, np.argsort(-variances, kind="stable")[: DIRECTIONS[-1]]].T, np.float32)
-    tried = random.choice(len(vectors), min(TRIED, len(vectors)), replace=False)
-    own = np.arange(len(tried)), tried
-    exact = vectors[tried] @ vectors.T
-    exact[own] = -np.inf
-    wanted = min(K, len(vectors) - 1)
-    if wanted < 1:
-        return basis[: DIRECTIONS[0]], 1.0
+    if not len(queries):
+        return basis, 1.0
+    wanted, among = min(K, len(held)), min(AMONG, len(held))
+    exact = queries @ held.T
     last = -np.partition(-exact, wanted - 1, axis=1)[:, wanted - 1]
-    rows, queries = moved @ basis.T, vectors[tried] @ basis.T
-    rough, told, before = np.zeros_like(exact), 0.0, 0
-    for count in DIRECTIONS:
-        rough += queries[:, before:count] @ rows[:, before:count].T
-        rough[own] = -np.inf
-        among = np.argpartition(-rough, min(AMONG, rough.shape[1] - 1) - 1, axis=1)[:, :AMONG]
-        found = (np.take_along_axis(exact, among, axis=1) >= last[:, None] - _TIE).sum(axis=1)
-        told, before = float(np.minimum(found, wanted).mean() / wanted), count
+    along, asked = moved @ basis.T, queries @ basis.T
+    rough, told, count = np.zeros_like(exact), 0.0, 0
+    for more in DIRECTIONS:
+        rough += asked[:, count:more] @ along[:, count:more].T
+        nearest = np.argpartition(-rough, among - 1, axis=1)[:, :among]
+        found = (np.take_along_axis(exact, nearest, axis=1) >= last[:, None] - _TIE).sum(axis=1)
+        told, count = float(np.minimum(found, wanted).mean() / wanted), more
         if told >= ENOUGH:
             break
-    return basis[:before], told
+    return basis[:count], told
 
 
-class Leading:
+class PcaSq8:
     """Rows in cells, by their codes along leading directions; its effort is how many cells are opened."""
 
-    method = "pca"
+    method = "pca-sq8"
     holds_out = False
     selects = True
+    settles = True
     # Those that open the same cells share what it takes to read them.
     at_a_time = 512
 
@@ -256,15 +277,15 @@ class Leading:
         self.told = 0.0
 
     @classmethod
-    def empty(cls, rows: int) -> Leading:
+    def empty(cls, rows: int) -> PcaSq8:
         """Return a structure without rows, with as many cells as `rows` make best use of."""
         return cls(cells_for(rows))
 
     @classmethod
-    def from_bytes(cls, data: NDArray[np.uint8]) -> Leading:
+    def from_bytes(cls, data: NDArray[np.uint8]) -> PcaSq8:
         """Return it as it was serialised."""
         held = _arrays(data)
-        learned = Learned(held["basis"], held["shift"], float(held["step"][0]), held["centres"])
+        learned = Learned(held["basis"], held["shift"], float(held["step"][0]), held["centres"], held["biases"])
         found = cls(len(held["centres"]), learned)
         found.told = float(held["told"][0])
         found._blocks = Blocks(held["starts"], held["codes"], held["rows"])
@@ -275,7 +296,7 @@ class Leading:
         from safetensors.numpy import save
 
         learned, blocks = self._known(), self._whole()
-        held = {name: getattr(learned, name) for name in ("basis", "shift", "centres")}
+        held = {name: getattr(learned, name) for name in ("basis", "shift", "centres", "biases")}
         held |= {name: getattr(blocks, name) for name in ("starts", "codes", "rows")}
         held |= {"step": np.array([learned.step]), "told": np.array([self.told])}
         return np.frombuffer(save(held), np.uint8)
@@ -297,7 +318,7 @@ class Leading:
         return self._blocks
 
     @property
-    def sure(self) -> bool:
+    def suits(self) -> bool:
         """Whether the directions tell enough of who is near whom."""
         return self.told >= SUITS
 
@@ -324,14 +345,13 @@ class Leading:
 
     def train(self, vectors: NDArray[np.float32], seed: int) -> None:
         """Learn the directions, and the cells by k-means."""
-        basis, self.told = leading(vectors, np.random.default_rng(seed))
+        basis, self.told = principal_directions(vectors, np.random.default_rng(seed))
         steps = np.rint(basis * UNIT).astype(np.int16)
-        none = np.zeros(len(basis), np.float32)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        shift = Learned(steps, none, 1.0, none[None]).along(mean[None])[0]
-        moved = Learned(steps, shift, 1.0, none[None]).along(vectors)
+        shift = _along(steps, mean[None])[0]
+        moved = _along(steps, vectors) - shift
         step = float(np.abs(moved).max(initial=0.0)) / LARGEST or 1.0
-        centres = none[None]
+        centres = np.zeros((1, len(basis)), np.float32)
         if self.cells > 1:
             means = faiss().Kmeans(
                 len(basis),
@@ -343,7 +363,7 @@ class Leading:
             )
             means.train(moved)
             centres = means.centroids
-        self._learned = Learned(steps, shift, step, np.rint(centres * CENTRE_UNIT).astype(np.float32))
+        self._learned = Learned.of(steps, shift, step, centres)
         self._blocks, self._fresh = None, []
 
     def add(self, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
@@ -377,9 +397,9 @@ class Leading:
         if _compiled is None:
             return _by_numpy(known, blocks, asked, min(depth, blocks.count), effort, kept, cells)
         found = np.empty((len(asked), min(depth, blocks.count)), np.int64)
-        centres, offsets = known.in_blocks, known.offsets
+        centres, biases = known.in_blocks, known.padded_biases
         starts, codes, rows = blocks.starts, blocks.codes, blocks.rows
-        _compiled.propose(asked, known.basis, centres, offsets, starts, codes, rows, kept, cells, found, effort)
+        _compiled.propose(asked, known.basis, centres, biases, starts, codes, rows, kept, cells, found, effort)
         return found
 
     def effort_for(self, effort: int, share: float, depth: int) -> int:
@@ -387,25 +407,21 @@ class Leading:
         return more_cells(self.cells, self.rows, effort, share, depth)
 
     def cost(self, depth: int, effort: int) -> float:
-        """The query's numbers, the centres of all cells, the cells opened, their codes, and the rows proposed.
-
-        Where the directions do not tell enough no rows are near enough to be sure of others, such as those that a
-        filter keeps: every other structure comes first.
-        """
-        if not self.sure:
-            return float("inf")
+        """The query's numbers, the centres of all cells, the cells opened, their codes, and the rows proposed."""
         centres = self.cells if self.cells > 1 else 0
         numbers = (centres + self.rows * effort / self.cells) * len(self._known().basis)
         return ALONG + OPENED * effort + numbers / NUMBERS + REFINED * depth
 
 
 def _arrays(data: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """Copies of the arrays of a file of safetensors, whose own reader makes two more on the way."""
+    """Copies of the arrays of a file of safetensors; its own reader makes two more on the way."""
     length = int(data[:8].view("<u8")[0])
+    header = json.loads(data[8 : 8 + length].tobytes())
     found = {}
-    for name, one in json.loads(data[8 : 8 + length].tobytes()).items():
+    for name in header.keys() - {"__metadata__"}:
+        one = header[name]
         begin, end = (8 + length + place for place in one["data_offsets"])
-        found[name] = in_lines(data[begin:end].copy().view(_KINDS[one["dtype"]]).reshape(one["shape"]))
+        found[name] = aligned(data[begin:end].view(_KINDS[one["dtype"]]).reshape(one["shape"]))
     return found
 
 
@@ -418,25 +434,34 @@ def _by_numpy(
     kept: NDArray[np.uint8] | None,
     opened: NDArray[np.uint8] | None,
 ) -> NDArray[np.int64]:
-    """As compiled."""
-    numbers = _whole_numbers(queries * np.float32(UNIT), np.float32(0.5)).astype(np.float64)
-    numbers = _whole_numbers(numbers @ known.basis.T.astype(np.float64) * (SHORT_UNIT / (UNIT * UNIT)), 0.5)
-    asked = numbers.astype(np.float32)
-    places = blocks.rows.ravel()
-    allowed = places >= 0
+    """As compiled; a loop over queries, not over rows."""
+    asked = _numbers(known, queries)
+    allowed = blocks.rows >= 0
     if kept is not None:
-        allowed &= np.unpackbits(kept, bitorder="little")[np.maximum(places, 0)].astype(bool)
-    cells = _cells(known, asked, effort, opened)
+        bits = np.unpackbits(kept, bitorder="little").astype(bool)
+        allowed &= (blocks.rows < len(bits)) & bits[np.clip(blocks.rows, 0, len(bits) - 1)]
+    codes = blocks.wide(0) if len(known.centres) == 1 else None
     found = np.full((len(queries), depth), -1, np.int64)
-    for query, chosen in enumerate(cells):
-        some = np.concatenate([np.arange(LANES * blocks.starts[one], LANES * blocks.starts[one + 1]) for one in chosen])
-        some = some[allowed[some]]
-        scores = (blocks.wide[some] @ asked[query]).astype(np.int64)
+    for query, cells in enumerate(_cells(known, asked, effort, opened)):
+        spans = [slice(int(blocks.starts[cell]), int(blocks.starts[cell + 1])) for cell in cells]
+        if not spans:
+            continue
+        there = np.concatenate([allowed[span].ravel() for span in spans])
+        rows = np.concatenate([blocks.rows[span].ravel() for span in spans])[there].astype(np.int64)
+        scores = np.concatenate([(blocks.wide(cell) if codes is None else codes) @ asked[query] for cell in cells])
         # The largest first, of equal ones the row that came first.
-        keys = (scores << 32) - places[some]
+        keys = (scores[there].astype(np.int64) << 32) - rows
         best = np.argpartition(-keys, depth - 1)[:depth] if len(keys) > depth else np.arange(len(keys))
-        found[query, : len(best)] = places[some[best]]
+        found[query, : len(best)] = rows[best]
     return found
+
+
+def _numbers(known: Learned, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Queries along the directions, whole numbers of steps, float32 (q, d)."""
+    steps = np.nan_to_num(queries * np.float32(UNIT), nan=-UNIT).clip(-UNIT, UNIT)
+    products = _rounded(steps, np.float32(0.5)).astype(np.float64) @ known.basis.T.astype(np.float64)
+    numbers = _rounded(products * (SHORT_UNIT / (UNIT * UNIT)), 0.5)
+    return numbers.clip(-LONGEST, LONGEST).astype(np.float32)
 
 
 def _cells(
@@ -446,13 +471,13 @@ def _cells(
     cells = len(known.centres)
     if cells == 1:
         return [np.zeros(1, np.int64)] * len(asked)
-    scores = (asked @ known.centres.T - known.offsets[:cells]).astype(np.int32)
+    scores = (asked @ known.centres.T - known.biases).astype(np.int32)
     some = np.arange(cells) if opened is None else np.flatnonzero(np.unpackbits(opened, bitorder="little")[:cells])
     order = np.argsort(-scores[:, some].astype(np.int64), axis=1, kind="stable")[:, :effort]
     return list(some[order])
 
 
-def _whole_numbers(numbers: NDArray[Any], half: Any) -> NDArray[Any]:
-    """Rounded, halves away from zero."""
+def _rounded(numbers: NDArray[Any], half: Any) -> NDArray[Any]:
+    """To whole numbers, halves away from zero."""
     found: NDArray[Any] = np.trunc(numbers + np.where(numbers < 0, -half, half))
     return found

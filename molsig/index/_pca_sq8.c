@@ -1,11 +1,10 @@
-/* The rows nearest to queries along leading directions, by codes of eight bits a number; `leading.py` says of what.
+/* The rows nearest to queries along leading directions, by codes of eight bits a number; `pca_sq8.py` says of what.
 
    All is done in whole numbers, so that every processor and the way through numpy as well propose the same rows. Codes
    lie in blocks of `LANES` rows: of each two directions the numbers of all rows, then those of the next two. */
 
 #include "_buffers.h"
 
-#include <limits.h>
 #include <stdlib.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -13,23 +12,29 @@
 #define WITH_X86 1
 #endif
 
-/* To be raised with every change of what is computed or of a call: `leading.py` takes no other than its own. */
+/* To be raised with every change of what is computed or of a call: `pca_sq8.py` takes no other than its own. */
 #define VERSION 1
 #define DIM 768
 #define LANES 16
 /* Steps that a length of 1 is made of: of a query and of the directions, and of the query along these. */
 #define UNIT 32000
 #define SHORT_UNIT 8000
-/* Numbers along the leading directions at most: sums of as many products of a query's and a row's stay whole. */
+/* Numbers along the leading directions at most: with more, numpy's float32 would not hold every sum exactly. */
 #define MOST_DIRECTIONS 256
+/* No number of a query of unit length is larger. */
+#define LONGEST 8100
 /* Blocks that are compared with one query after the other while they are in the processor's nearest cache. */
 #define CHUNK 16
 /* Queries that share what it takes to read and widen codes. */
 #define TOGETHER 4
 /* With fewer queries each goes through its cells from the nearest on. */
 #define FEW 4
-/* Room beyond what is wanted, so that few are thrown out at a time. */
+/* Room beyond twice what is wanted: the more there is, the less often the worst are looked for and thrown out. */
 #define SPARE 32
+/* Up to so many cells are put in order, the nearest first; of more only the nearest is found. */
+#define ORDERED 64
+/* Products of a code's number and a query's from which on Python's lock is given back: some tens of microseconds. */
+#define LONG_SEARCH 1000000
 
 /* ---- what of the rows seen so far may be among the nearest ---- */
 
@@ -253,7 +258,7 @@ static int choose(int level)
 typedef struct {
     const float *queries;
     const int16_t *basis;
-    const float *centres, *offsets;
+    const float *centres, *biases;
     const int64_t *starts;
     const int8_t *codes;
     const int32_t *rows;
@@ -262,22 +267,25 @@ typedef struct {
     Py_ssize_t count, directions, cells, effort, depth, bytes_kept;
 } Asked;
 
-/* Two numbers of each query along the leading directions in every 32 bits. */
+/* A query's numbers along the leading directions, two in every 32 bits. */
 FOR_EACH_PROCESSOR
 static void along(const Asked *of, const float *query, int32_t *pairs)
 {
     int16_t steps[DIM], numbers[MOST_DIRECTIONS];
     for (int place = 0; place < DIM; place++) {
         const float step = query[place] * UNIT + (query[place] < 0 ? -0.5f : 0.5f);
-        steps[place] = (int16_t)(step > UNIT ? UNIT : step < -UNIT ? -UNIT : step);
+        /* What is not a number fails the comparison. */
+        steps[place] = (int16_t)(step > UNIT ? UNIT : step >= -UNIT ? step : -UNIT);
     }
     for (Py_ssize_t direction = 0; direction < of->directions; direction++) {
         const int16_t *by = of->basis + direction * DIM;
-        int32_t sum = 0;
+        /* Of unit vectors it fits; of others it means nothing, and is defined. */
+        uint32_t sum = 0;
         for (int place = 0; place < DIM; place++)
-            sum += (int32_t)by[place] * steps[place];
-        const double number = sum * ((double)SHORT_UNIT / ((double)UNIT * UNIT));
-        numbers[direction] = (int16_t)(number < 0 ? number - 0.5 : number + 0.5);
+            sum += (uint32_t)((int32_t)by[place] * steps[place]);
+        const double number = (int32_t)sum * ((double)SHORT_UNIT / ((double)UNIT * UNIT));
+        const double whole = number < 0 ? number - 0.5 : number + 0.5;
+        numbers[direction] = (int16_t)(whole > LONGEST ? LONGEST : whole < -LONGEST ? -LONGEST : whole);
     }
     for (Py_ssize_t pair = 0; 2 * pair < of->directions; pair++)
         pairs[pair] = (int32_t)((uint32_t)(uint16_t)numbers[2 * pair] | (uint32_t)(uint16_t)numbers[2 * pair + 1] << 16);
@@ -286,7 +294,8 @@ static void along(const Asked *of, const float *query, int32_t *pairs)
 /* Left to itself the compiler goes through some blocks at a time, and shuffles numbers more than it multiplies. */
 typedef float Floats __attribute__((vector_size(LANES * sizeof(float))));
 
-/* The nearest cells of a query, best first; returns how many. Centres lie in blocks of `LANES`, direction by direction. */
+/* The nearest cells of a query, the nearest first; returns how many. Centres lie in blocks of `LANES`, direction by
+   direction. */
 FOR_EACH_PROCESSOR
 static Py_ssize_t cells_of(const Asked *of, const int32_t *pairs, Key *keys, Py_ssize_t room, int32_t *cells)
 {
@@ -308,7 +317,7 @@ static Py_ssize_t cells_of(const Asked *of, const int32_t *pairs, Key *keys, Py_
         const Floats sums = even + odd;
         int32_t scores[LANES];
         for (int lane = 0; lane < LANES; lane++)
-            scores[lane] = (int32_t)(sums[lane] - of->offsets[begin + lane]);
+            scores[lane] = (int32_t)(sums[lane] - of->biases[begin + lane]);
         uint32_t bits = 0;
         for (int lane = 0; lane < LANES; lane++)
             bits |= (uint32_t)(scores[lane] >= nearest.least) << lane;
@@ -323,12 +332,16 @@ static Py_ssize_t cells_of(const Asked *of, const int32_t *pairs, Key *keys, Py_
         }
     }
     narrow(&nearest, of->effort);
-    /* Few enough to be put in order one by one. */
     for (Py_ssize_t place = 1; place < nearest.count; place++) {
         const Key held = keys[place];
         Py_ssize_t at = place;
-        for (; at && keys[at - 1] < held; at--)
-            keys[at] = keys[at - 1];
+        if (nearest.count <= ORDERED)
+            for (; at && keys[at - 1] < held; at--)
+                keys[at] = keys[at - 1];
+        else if (keys[0] < held) {
+            keys[place] = keys[0];
+            at = 0;
+        }
         keys[at] = held;
     }
     for (Py_ssize_t place = 0; place < nearest.count; place++)
@@ -455,16 +468,16 @@ static PyObject *propose(PyObject *self, PyObject *const *given, Py_ssize_t coun
 {
     Arrays arrays = {.count = 0};
     Asked of = {0};
-    Py_ssize_t asked, turned, centred, offset, started, coded, numbered, opened = 0, found;
+    Py_ssize_t asked, turned, centred, biased, started, coded, numbered, opened = 0, found;
     if (count != 11)
         return refused(&arrays, PyExc_TypeError,
-                       "propose takes 10 arrays (queries, basis, centres, offsets, starts, codes, rows, kept, opened,"
+                       "propose takes 10 arrays (queries, basis, centres, biases, starts, codes, rows, kept, opened,"
                        " found; None for all of kept and opened) and a number (effort)");
     of.queries = look_into(&arrays, given[0], &FLOATS, &asked);
     of.basis = of.queries ? look_into(&arrays, given[1], &SHORTS, &turned) : NULL;
     of.centres = of.basis ? look_into(&arrays, given[2], &FLOATS, &centred) : NULL;
-    of.offsets = of.centres ? look_into(&arrays, given[3], &FLOATS, &offset) : NULL;
-    of.starts = of.offsets ? look_into(&arrays, given[4], &LONGS, &started) : NULL;
+    of.biases = of.centres ? look_into(&arrays, given[3], &FLOATS, &biased) : NULL;
+    of.starts = of.biases ? look_into(&arrays, given[4], &LONGS, &started) : NULL;
     of.codes = of.starts ? look_into(&arrays, given[5], &BYTES, &coded) : NULL;
     of.rows = of.codes ? look_into(&arrays, given[6], &INTEGERS, &numbered) : NULL;
     of.found = of.rows ? look_into(&arrays, given[9], &NEW_LONGS, &found) : NULL;
@@ -483,7 +496,7 @@ static PyObject *propose(PyObject *self, PyObject *const *given, Py_ssize_t coun
     of.depth = of.count ? found / of.count : 0;
     const Py_ssize_t blocks = of.cells > 0 ? (of.cells + LANES - 1) / LANES : 0;
     if (asked % DIM || turned % DIM || of.directions % 2 || of.directions < 2 || of.directions > MOST_DIRECTIONS ||
-        of.cells < 1 || offset != blocks * LANES || centred != offset * of.directions || numbered % LANES ||
+        of.cells < 1 || biased != blocks * LANES || centred != biased * of.directions || numbered % LANES ||
         coded != numbered * of.directions || of.depth * of.count != found || of.effort < 1 || of.effort > of.cells ||
         (of.opened && opened * 8 < of.cells) || of.starts[0] < 0 || of.starts[of.cells] * LANES > numbered)
         return refused(&arrays, PyExc_ValueError, "the arrays of propose do not go together");
@@ -494,7 +507,8 @@ static PyObject *propose(PyObject *self, PyObject *const *given, Py_ssize_t coun
         let_go(&arrays);
         Py_RETURN_NONE;
     }
-    PyThreadState *state = of.count >= FEW ? PyEval_SaveThread() : NULL;
+    const double products = (double)numbered * of.directions * of.effort / of.cells * of.count;
+    PyThreadState *state = products >= LONG_SEARCH ? PyEval_SaveThread() : NULL;
     const int failed = search(&of);
     if (state)
         PyEval_RestoreThread(state);
@@ -514,17 +528,17 @@ static PyObject *use(PyObject *self, PyObject *level)
 
 static PyMethodDef METHODS[] = {
     {"propose", (PyCFunction)(void (*)(void))propose, METH_FASTCALL,
-     "propose(queries, basis, centres, offsets, starts, codes, rows, kept, opened, found, effort)"},
+     "propose(queries, basis, centres, biases, starts, codes, rows, kept, opened, found, effort)"},
     {"use", use, METH_O, "use(level): compare with instructions of at most that level; the level taken"},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef MODULE = {
-    PyModuleDef_HEAD_INIT, "molsig.index._leading", "Compiled parts of molsig.index.leading.", -1, METHODS,
+    PyModuleDef_HEAD_INIT, "molsig.index._pca_sq8", "Compiled parts of molsig.index.pca_sq8.", -1, METHODS,
     NULL, NULL, NULL, NULL,
 };
 
-PyMODINIT_FUNC PyInit__leading(void)
+PyMODINIT_FUNC PyInit__pca_sq8(void)
 {
     choose(3);
     PyObject *module = PyModule_Create(&MODULE);
