@@ -51,8 +51,9 @@ it, unless a filter holds that the structure cannot look after: recall@200 of re
 FILTERED = 4
 """With a filter so many times as many rows are proposed: what it keeps may lie close together, far from the query."""
 
-SIFTED = 1.5
-"""As `FILTERED`, of a structure that cannot select: beyond the rows of which as many as without a filter are kept."""
+SIFTED = 0.75
+"""This share of the tuned depth a filter has to keep of what a structure proposes that cannot select: fewer are left of
+rows far from the query, among which as many as these would have to be compared again."""
 
 FILTERED_CELLS, UNEVEN_CELLS = 5, 11
 """With a filter so many times as many cells are opened, of those with kept rows; up to both together where it keeps
@@ -297,8 +298,9 @@ def _depth(placed: Placed, k: int, *, rough: bool) -> tuple[int, int]:
     """Return how many patients are looked for, and how many rows are proposed at first to find them."""
     enough, depth = _wanted(placed, k, rough=rough)
     if not placed.generation.structure().selects:
-        more = 1.0 if placed.kept is None else SIFTED
-        return enough, int(more * depth * len(placed.generation.file) / placed.covered)
+        if placed.kept is not None and placed.view.one_each:
+            enough = min(placed.patients, max(enough, int(SIFTED * placed.generation.info.depth)))
+        return enough, int(depth * len(placed.generation.file) / placed.covered)
     return enough, int(depth) * (1 if placed.kept is None else FILTERED)
 
 
