@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molsig.index import cosines
+from molsig.index import cosines, pca_sq8
 from molsig.index.best_rows import best_rows
 from molsig.index.scoring import both_directions, directions, precise_lengths, score_pairs
 from molsig.types import DIM
@@ -40,6 +40,7 @@ def test_the_compiled_parts_are_there_where_a_compiler_is() -> None:
     if compiler is None or not header.exists():
         pytest.skip("no C compiler, or no headers of Python")
     assert cosines.best_of_rows() is not None, "molsig/index/_cosines.c was not built: make setup says why"
+    assert pca_sq8.compiled(), "molsig/index/_pca_sq8.c was not built: make setup says why"
 
 
 @pytest.fixture
@@ -276,7 +277,7 @@ other.VERSION = -1
 sys.modules["molsig.index._cosines"] = other
 import molsig.index
 molsig.index._cosines = other
-from molsig.index import cosines
+from molsig.index import cosines, pca_sq8
 assert cosines.best_of_rows() is None and cosines.nearest_cells() is None
 """
     subprocess.run([sys.executable, "-c", script], check=True)
