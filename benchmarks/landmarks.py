@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SIZES = (100, 250, 500, 943)
 KEPT = 2000
-"""PcaSq8 genes of a ranking that the file of results keeps."""
+"""Leading genes of a ranking that the file of results keeps."""
 
 
 def model_of(name: str, seed: int) -> Ridge | DeepInference:
@@ -73,7 +73,7 @@ class Results:
         self._path.write_text(json.dumps(self.held, indent=None))
 
     def ranking(self, key: str, one: Split, method: str, n: int, seed: int) -> Rows:
-        """PcaSq8 genes by a method, ranked once for all sizes where the method does not look at the size."""
+        """Leading genes by a method, ranked once for all sizes where the method does not look at the size."""
         name = f"{key}/{method}" + (f"/{n}" if method in {"greedy", "medoids"} else "")
         if name not in self.held["rankings"]:
             start = time.process_time()

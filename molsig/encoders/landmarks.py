@@ -43,7 +43,7 @@ DEFAULT = "greedy"
 """What tells the other genes best, on held-out patients as on held-out sites (`docs/inference.md`)."""
 
 COMPONENTS = 100
-"""PcaSq8 components of ``pca``: as many as the bottleneck has units."""
+"""Leading components of ``pca``: as many as the bottleneck has units."""
 KEPT = 0.9
 """Share of the variance that the components hold in which genes are clustered."""
 ROUNDS = 50

@@ -72,14 +72,14 @@ class Neighbours:
         chosen = np.array([row for own in rows.values() for row in own], np.int64)
         vectors, counts = self._vectors[space], np.fromiter(map(len, rows.values()), np.int64, len(rows))
         if len(chosen) > SIFTED * len(rows):
-            chosen, counts = _pca_sq8(directions(query[None])[0], vectors, chosen, counts)
+            chosen, counts = _leading(directions(query[None])[0], vectors, chosen, counts)
         scores = score_pairs(directions(query[None]), np.zeros_like(chosen), vectors, chosen)
         if len(chosen) > len(rows):
             scores = np.maximum.reduceat(scores, np.cumsum(counts) - counts)
         return dict(zip(rows, scores.tolist(), strict=True))
 
 
-def _pca_sq8(
+def _leading(
     direction: NDArray[np.float64], vectors: NDArray[np.float32], rows: NDArray[np.int64], counts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return those rows that may be their patient's best, and how many of each: fast float32 cosines tell the others.

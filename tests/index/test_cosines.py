@@ -277,7 +277,7 @@ other.VERSION = -1
 sys.modules["molsig.index._cosines"] = other
 import molsig.index
 molsig.index._cosines = other
-from molsig.index import cosines, pca_sq8
+from molsig.index import cosines
 assert cosines.best_of_rows() is None and cosines.nearest_cells() is None
 """
     subprocess.run([sys.executable, "-c", script], check=True)
