@@ -37,7 +37,8 @@ class Pgvector(Records):
         self.kind = f"halfvec({task.base.shape[1]})"
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            connection.execute("SET maintenance_work_mem = '2GB'")
+            # The graph of a million rows has to fit, or building goes on row by row on disk.
+            connection.execute("SET maintenance_work_mem = '4GB'")
             connection.execute(f"SET max_parallel_maintenance_workers = {THREADS - 1}")
             connection.execute(
                 "CREATE TABLE patients (id int PRIMARY KEY, patient text, cancer_type text, stage text, age int,"
