@@ -1,4 +1,4 @@
-/* What compiled parts share: arrays that a call looks into, and how its functions are built. */
+/* What compiled parts share: how functions are built, queries in whole numbers, and arrays that a call looks into. */
 
 #ifndef MOLSIG_BUFFERS_H
 #define MOLSIG_BUFFERS_H
@@ -25,6 +25,20 @@
 #define FETCH(address)
 #define ALWAYS
 #endif
+
+#define DIM 768
+/* Steps of 16 bits that a length of 1 is made of. */
+#define UNIT 32000
+
+/* A query of unit length, rounded to steps. */
+static ALWAYS inline void in_steps(const float *query, int16_t *steps)
+{
+    for (int place = 0; place < DIM; place++) {
+        const float step = query[place] * UNIT + (query[place] < 0 ? -0.5f : 0.5f);
+        /* What is not a number fails the comparison. */
+        steps[place] = (int16_t)(step > UNIT ? UNIT : step >= -UNIT ? step : -UNIT);
+    }
+}
 
 typedef struct {
     const char *kinds; /* of a number, as the buffer protocol spells them */

@@ -15,10 +15,8 @@
 
 /* To be raised with every change of what is computed or of a call: `cosines.py` takes no other than its own. */
 #define VERSION 1
-#define DIM 768
 #define LANES 32
 #define ROUGH_LANES 32
-#define UNIT 32000
 /* Rows ahead of the one in work that are fetched: each is 48 lines, which take as long to come as two rows to multiply. */
 #define AHEAD 2
 /* Below so many pairs, or vectors, it takes longer to give Python's lock back and to get it again. */
@@ -200,10 +198,7 @@ static void cells_of(const float *asked, const int16_t *centres, int64_t *cells,
                      Py_ssize_t wanted)
 {
     int16_t steps[DIM];
-    for (int place = 0; place < DIM; place++) {
-        const float step = asked[place] * UNIT + (asked[place] < 0 ? -0.5f : 0.5f);
-        steps[place] = (int16_t)(step > UNIT ? UNIT : step < -UNIT ? -UNIT : step);
-    }
+    in_steps(asked, steps);
     Py_ssize_t kept = 0;
     for (Py_ssize_t cell = 0; cell < count; cell++) {
         const int16_t *centre = centres + cell * DIM;

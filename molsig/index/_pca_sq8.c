@@ -14,10 +14,8 @@
 
 /* To be raised with every change of what is computed or of a call: `pca_sq8.py` takes no other than its own. */
 #define VERSION 1
-#define DIM 768
 #define LANES 16
-/* Steps that a length of 1 is made of: of a query and of the directions, and of the query along these. */
-#define UNIT 32000
+/* Steps that a length of 1 is made of, of a query along the directions; of these, as of the query itself, `UNIT`. */
 #define SHORT_UNIT 8000
 /* Numbers along the leading directions at most: with more, numpy's float32 would not hold every sum exactly. */
 #define MOST_DIRECTIONS 256
@@ -272,11 +270,7 @@ FOR_EACH_PROCESSOR
 static void along(const Asked *of, const float *query, int32_t *pairs)
 {
     int16_t steps[DIM], numbers[MOST_DIRECTIONS];
-    for (int place = 0; place < DIM; place++) {
-        const float step = query[place] * UNIT + (query[place] < 0 ? -0.5f : 0.5f);
-        /* What is not a number fails the comparison. */
-        steps[place] = (int16_t)(step > UNIT ? UNIT : step >= -UNIT ? step : -UNIT);
-    }
+    in_steps(query, steps);
     for (Py_ssize_t direction = 0; direction < of->directions; direction++) {
         const int16_t *by = of->basis + direction * DIM;
         /* Of unit vectors it fits; of others it means nothing, and is defined. */

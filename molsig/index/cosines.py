@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molsig.index.compiled import compiled_part
 from molsig.types import DIM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-"""Of the compiled parts: others, such as those of a source that was changed since, are not used."""
-
-try:
-    from molsig.index import _cosines as _built
-except ImportError:
-    _built = None  # type: ignore[assignment]
-_compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
+"""Of the compiled parts that are used."""
+_compiled = compiled_part("_cosines", VERSION)
 
 LANES = 32
 UNIT = 32_000

@@ -1,7 +1,6 @@
 """HNSW graphs over fp16 vectors. Malkov and Yashunin, doi 10.1109/TPAMI.2018.2889473.
 
-The quickest structure one query at a time where there are some ten thousand rows, at eighteen times the memory of
-RaBitQ codes and ten times the building.
+At eighteen times the memory of RaBitQ codes and ten times the building; for those who ask for it.
 """
 
 from __future__ import annotations

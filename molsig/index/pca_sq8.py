@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from molsig.index.compiled import compiled_part
 from molsig.index.structure import CellsWith, K, faiss, more_cells, numbers_of_cells
 
 if TYPE_CHECKING:
@@ -28,13 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-"""Of the compiled parts: others, such as those of a source that was changed since, are not used."""
-
-try:
-    from molsig.index import _pca_sq8 as _built
-except ImportError:
-    _built = None  # type: ignore[assignment]
-_compiled: Any = _built if getattr(_built, "VERSION", None) == VERSION else None
+"""Of the compiled parts that are used."""
+_compiled = compiled_part("_pca_sq8", VERSION)
 
 DIRECTIONS = (32, 64, 96, 128, 192, 256)
 """How many may be kept: the fewest that tell enough."""
@@ -379,9 +375,7 @@ class PcaSq8:
 
     def cells_with(self, rows: NDArray[np.bool_]) -> CellsWith:
         """Of the cells, those of these rows."""
-        cell_of = self._whole().cell_of
-        held, sizes = (np.bincount(some, minlength=self.cells) for some in (cell_of[rows], cell_of))
-        return CellsWith.of(held, sizes)
+        return CellsWith.of(self._whole().cell_of, rows, self.cells)
 
     def search(
         self,

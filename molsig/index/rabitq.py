@@ -202,8 +202,7 @@ class IvfRabitq:
         """Of the cells, those of these rows."""
         if self._cell_of is None or len(self._cell_of) != self.rows:
             self._cell_of = self._cells_of_rows()
-        held, sizes = (np.bincount(some, minlength=self.cells) for some in (self._cell_of[rows], self._cell_of))
-        return CellsWith.of(held, sizes)
+        return CellsWith.of(self._cell_of, rows, self.cells)
 
     def _cells_of_rows(self) -> NDArray[np.int32]:
         """The cell of each row, by its number."""

@@ -56,9 +56,10 @@ class CellsWith:
     uneven: float
 
     @classmethod
-    def of(cls, held: NDArray[np.int64], sizes: NDArray[np.int64]) -> CellsWith:
-        """Of the number of the meant rows, and of all rows, in each cell, (cells,) each."""
-        rows = int(sizes.sum())
+    def of(cls, cell_of: NDArray[np.int32], meant: NDArray[np.bool_], cells: int) -> CellsWith:
+        """Of the cell of each row, int32 (rows,), which rows are meant, bool (rows,), and how many cells there are."""
+        held, sizes = (np.bincount(some, minlength=cells) for some in (cell_of[meant], cell_of))
+        rows = len(cell_of)
         mean = float(held.sum()) / rows
         some = sizes > 0
         shares = held[some] / sizes[some]
