@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -266,18 +265,3 @@ def test_numbers_of_numpy_count_as_numbers() -> None:
     rows = np.arange(5)[None]
     found = best_rows(rows_file(vectors), np.arange(5, dtype=np.int32), asked, rounded, rows, np.int64(3))[0]
     assert found[0][0] == 0
-
-
-@compiled_only
-def test_parts_of_another_version_are_not_used() -> None:
-    script = """
-import sys, types
-other = types.ModuleType("molsig.index._cosines")
-other.VERSION = -1
-sys.modules["molsig.index._cosines"] = other
-import molsig.index
-molsig.index._cosines = other
-from molsig.index import cosines
-assert cosines.best_of_rows() is None and cosines.nearest_cells() is None
-"""
-    subprocess.run([sys.executable, "-c", script], check=True)
