@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BATCH = 2000
 ASKED_AT_ONCE = 250
 SHOWN = ["patient", "cancer_type", "stage", "age", "draw"]
+PATIENT = {"grpc.keepalive_time_ms": 2**31 - 1}
+"""Asked every ten seconds whether it is still there, its server hangs up in calls that take minutes."""
 
 
 class MilvusLite(Basic):
@@ -34,7 +36,7 @@ class MilvusLite(Basic):
         """Insert in batches, index, load."""
         from pymilvus import DataType, MilvusClient
 
-        client = MilvusClient(str(folder / "milvus.db"))
+        client = MilvusClient(str(folder / "milvus.db"), grpc_options=PATIENT)
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=task.base.shape[1])
@@ -66,7 +68,7 @@ class MilvusLite(Basic):
         """Open the file and load the collection."""
         from pymilvus import MilvusClient
 
-        self.client = MilvusClient(str(folder / "milvus.db"))
+        self.client = MilvusClient(str(folder / "milvus.db"), grpc_options=PATIENT)
         self.client.load_collection("patients")
 
     def turn(self, knob: Any) -> None:
