@@ -58,8 +58,8 @@ def parted(
     vectors = store.vectors(space, rows["id"].to_numpy())[1]
     _, patient = np.unique(rows["patient"].to_numpy(), return_inverse=True)
     count = int(patient.max()) + 1
-    asks = np.isin(patient, random.choice(count, count // HELD_OUT, replace=False)) & vectors.any(axis=1)
-    chosen = random.permutation(np.flatnonzero(asks))[:queries]
+    asks = np.isin(patient, random.choice(count, count // HELD_OUT, replace=False))
+    chosen = random.permutation(np.flatnonzero(asks & vectors.any(axis=1)))[:queries]
     return np.ascontiguousarray(vectors[~asks]), np.ascontiguousarray(vectors[chosen])
 
 
