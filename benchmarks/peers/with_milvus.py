@@ -21,7 +21,7 @@ BATCH = 2000
 ASKED_AT_ONCE = 250
 SHOWN = ["patient", "cancer_type", "stage", "age", "draw"]
 PATIENT = {"grpc.keepalive_time_ms": 2**31 - 1}
-"""Asked every ten seconds whether it is still there, its server hangs up in calls that take minutes."""
+"""By default the client asks every ten seconds whether the server is there, and repeats calls that take minutes."""
 
 
 class MilvusLite(Basic):
