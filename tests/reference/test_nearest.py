@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from molsig.errors import InputError, NotFoundError, UsageError
-from molsig.index import rows_file
+from molsig.index import remembered, rows_file
 from molsig.index.rows_file import checksums
 from molsig.index.search import Searcher
 from molsig.reference import Reference
@@ -49,6 +49,19 @@ def test_it_answers_as_query_vectors_does(
         for row, hit in zip(own, alone.hits, strict=True):
             assert (row["patient"], row["sample"], row["score"]) == (hit.patient, hit.sample, hit.score)
             assert hit.attributes.items() <= row.items()
+
+
+@pytest.mark.parametrize("k", [3, 70])
+def test_columns_too_long_for_lists_are_told_alike(
+    built: Path, asked: NDArray[np.float32], k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Reference.open(built).nearest("rna", asked[0], k=k).table.to_pylist()
+    monkeypatch.setattr(remembered, "LISTED_CELLS", 0)
+    reference = Reference.open(built)
+    for _ in range(3):
+        found = reference.nearest("rna", asked[0], k=k)
+        assert found.attributes.values is None
+        assert found.records() == found.table.to_pylist() == expected
 
 
 def test_only_the_columns_asked_for_come_back(built: Path, asked: NDArray[np.float32]) -> None:
