@@ -13,7 +13,7 @@
 #endif
 
 /* To be raised with every change of what is computed or of a call: `pca_sq8.py` takes no other than its own. */
-#define VERSION 1
+#define VERSION 2
 #define LANES 16
 /* Steps that a length of 1 is made of, of a query along the directions; of these, as of the query itself, `UNIT`. */
 #define SHORT_UNIT 8000
@@ -261,6 +261,7 @@ typedef struct {
     const int8_t *codes;
     const int32_t *rows;
     const uint8_t *kept, *opened;
+    const uint16_t *lanes;
     int64_t *found;
     Py_ssize_t count, directions, cells, effort, depth, bytes_kept;
 } Asked;
@@ -348,7 +349,8 @@ static void take(const Asked *of, Nearest *nearest, Py_ssize_t room, const int32
 {
     for (int block = 0; block < blocks; block++) {
         const int32_t *rows = of->rows + (first + block) * LANES;
-        for (uint32_t bits = which[block]; bits; bits &= bits - 1) {
+        const uint32_t meant = of->lanes ? of->lanes[first + block] : UINT32_MAX;
+        for (uint32_t bits = which[block] & meant; bits; bits &= bits - 1) {
             const int lane = __builtin_ctz(bits);
             const int32_t row = rows[lane];
             const int32_t score = scores[block * LANES + lane];
@@ -363,7 +365,23 @@ static void take(const Asked *of, Nearest *nearest, Py_ssize_t room, const int32
     }
 }
 
-/* Compare some queries with all rows of a cell. */
+/* How many blocks to compare next, from `first` on, which is moved past those without any row that is meant; 0 for none.
+   A single one of these is compared with its neighbours: to begin anew takes longer. */
+static ALWAYS inline int next_blocks(const Asked *of, Py_ssize_t *first, Py_ssize_t end)
+{
+    if (!of->lanes)
+        return (int)(end - *first < CHUNK ? end - *first : CHUNK);
+    while (*first < end && !of->lanes[*first])
+        ++*first;
+    const Py_ssize_t most = end - *first < CHUNK ? end : *first + CHUNK;
+    Py_ssize_t after = *first;
+    for (Py_ssize_t block = *first; block < most && block - after < 2; block++)
+        if (of->lanes[block])
+            after = block + 1;
+    return (int)(after - *first);
+}
+
+/* Compare some queries with all rows of a cell that are meant. */
 static void open_cell(const Asked *of, Py_ssize_t cell, const int32_t *queries, Py_ssize_t count, const int32_t *asked,
                       Nearest *nearest, Py_ssize_t room)
 {
@@ -371,8 +389,8 @@ static void open_cell(const Asked *of, Py_ssize_t cell, const int32_t *queries, 
     const Py_ssize_t end = of->starts[cell + 1];
     int32_t scores[TOGETHER][CHUNK * LANES];
     uint32_t which[TOGETHER][CHUNK];
-    for (Py_ssize_t first = of->starts[cell]; first < end; first += CHUNK) {
-        const int blocks = (int)(end - first < CHUNK ? end - first : CHUNK);
+    int blocks;
+    for (Py_ssize_t first = of->starts[cell]; (blocks = next_blocks(of, &first, end)); first += blocks) {
         const int8_t *codes = of->codes + first * pairs * 2 * LANES;
         for (Py_ssize_t begin = 0; begin < count;) {
             const int some = count - begin >= TOGETHER ? TOGETHER : 1;
@@ -456,17 +474,17 @@ static int search(const Asked *of)
 /* ---- Python's side ---- */
 
 static const Kind FLOATS = {"f", 4, 0}, SHORTS = {"h", 2, 0}, LONGS = {"lq", 8, 0}, INTEGERS = {"il", 4, 0};
-static const Kind BYTES = {"b", 1, 0}, BITS = {"B", 1, 0}, NEW_LONGS = {"lq", 8, 1};
+static const Kind BYTES = {"b", 1, 0}, BITS = {"B", 1, 0}, MASKS = {"H", 2, 0}, NEW_LONGS = {"lq", 8, 1};
 
 static PyObject *propose(PyObject *self, PyObject *const *given, Py_ssize_t count)
 {
     Arrays arrays = {.count = 0};
     Asked of = {0};
-    Py_ssize_t asked, turned, centred, biased, started, coded, numbered, opened = 0, found;
-    if (count != 11)
+    Py_ssize_t asked, turned, centred, biased, started, coded, numbered, opened = 0, meant = 0, found;
+    if (count != 12)
         return refused(&arrays, PyExc_TypeError,
-                       "propose takes 10 arrays (queries, basis, centres, biases, starts, codes, rows, kept, opened,"
-                       " found; None for all of kept and opened) and a number (effort)");
+                       "propose takes 11 arrays (queries, basis, centres, biases, starts, codes, rows, kept, opened,"
+                       " lanes, found; None for all of kept, opened and lanes) and a number (effort)");
     of.queries = look_into(&arrays, given[0], &FLOATS, &asked);
     of.basis = of.queries ? look_into(&arrays, given[1], &SHORTS, &turned) : NULL;
     of.centres = of.basis ? look_into(&arrays, given[2], &FLOATS, &centred) : NULL;
@@ -474,14 +492,16 @@ static PyObject *propose(PyObject *self, PyObject *const *given, Py_ssize_t coun
     of.starts = of.biases ? look_into(&arrays, given[4], &LONGS, &started) : NULL;
     of.codes = of.starts ? look_into(&arrays, given[5], &BYTES, &coded) : NULL;
     of.rows = of.codes ? look_into(&arrays, given[6], &INTEGERS, &numbered) : NULL;
-    of.found = of.rows ? look_into(&arrays, given[9], &NEW_LONGS, &found) : NULL;
+    of.found = of.rows ? look_into(&arrays, given[10], &NEW_LONGS, &found) : NULL;
     if (!of.found)
         return refused(&arrays, NULL, NULL);
     if (given[7] != Py_None && !(of.kept = look_into(&arrays, given[7], &BITS, &of.bytes_kept)))
         return refused(&arrays, NULL, NULL);
     if (given[8] != Py_None && !(of.opened = look_into(&arrays, given[8], &BITS, &opened)))
         return refused(&arrays, NULL, NULL);
-    of.effort = PyNumber_AsSsize_t(given[10], PyExc_OverflowError);
+    if (given[9] != Py_None && !(of.lanes = look_into(&arrays, given[9], &MASKS, &meant)))
+        return refused(&arrays, NULL, NULL);
+    of.effort = PyNumber_AsSsize_t(given[11], PyExc_OverflowError);
     if (PyErr_Occurred())
         return refused(&arrays, NULL, NULL);
     of.count = asked / DIM;
@@ -492,7 +512,8 @@ static PyObject *propose(PyObject *self, PyObject *const *given, Py_ssize_t coun
     if (asked % DIM || turned % DIM || of.directions % 2 || of.directions < 2 || of.directions > MOST_DIRECTIONS ||
         of.cells < 1 || biased != blocks * LANES || centred != biased * of.directions || numbered % LANES ||
         coded != numbered * of.directions || of.depth * of.count != found || of.effort < 1 || of.effort > of.cells ||
-        (of.opened && opened * 8 < of.cells) || of.starts[0] < 0 || of.starts[of.cells] * LANES > numbered)
+        (of.opened && opened * 8 < of.cells) || (of.lanes && meant * LANES != numbered) || of.starts[0] < 0 ||
+        of.starts[of.cells] * LANES > numbered)
         return refused(&arrays, PyExc_ValueError, "the arrays of propose do not go together");
     for (Py_ssize_t cell = 0; cell < of.cells; cell++)
         if (of.starts[cell] > of.starts[cell + 1])
@@ -522,7 +543,7 @@ static PyObject *use(PyObject *self, PyObject *level)
 
 static PyMethodDef METHODS[] = {
     {"propose", (PyCFunction)(void (*)(void))propose, METH_FASTCALL,
-     "propose(queries, basis, centres, biases, starts, codes, rows, kept, opened, found, effort)"},
+     "propose(queries, basis, centres, biases, starts, codes, rows, kept, opened, lanes, found, effort)"},
     {"use", use, METH_O, "use(level): compare with instructions of at most that level; the level taken"},
     {NULL, NULL, 0, NULL},
 };

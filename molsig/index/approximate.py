@@ -10,6 +10,7 @@ the kept rows.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -48,8 +49,10 @@ ROUGHLY, ROUGH_DEPTH = 2, 128
 """As `FURTHER` where the last of many neighbours need not be right, and the tuned depth up to which they are added to
 it, unless a filter holds that the structure cannot look after: recall@200 of real patients is .93 to .98."""
 
-FILTERED = 4
-"""With a filter so many times as many rows are proposed: what it keeps may lie close together, far from the query."""
+FILTERED, UNEVEN = 1.5, 2.5
+"""With a filter so many times as many rows are proposed, where it keeps some of every cell's rows alike; up to both
+together where it keeps more of some cells than of others: what is left may lie close together, far from the query.
+Measured recall@10: see docs/speed.md."""
 
 SIFTED = 0.75
 """This share of the tuned depth a filter has to keep of what a structure proposes that cannot select: fewer are left of
@@ -256,7 +259,7 @@ def _propose(
     few_cells = rough
     while len(left) and depth <= deepest:
         effort = structure.effort_for(info.effort, _share(placed, depth, rough=few_cells), depth)
-        proposed = structure.search(queries[left], depth, effort, placed.in_play, _bits(placed))
+        proposed = structure.search(queries[left], depth, effort, placed.in_play, placed.cells)
         positions = placed.positions(proposed)
         full = np.flatnonzero(_patients(view, positions) >= enough)
         if len(full):
@@ -301,7 +304,12 @@ def _depth(placed: Placed, k: int, *, rough: bool) -> tuple[int, int]:
         if placed.kept is not None and placed.view.one_each:
             enough = min(placed.patients, max(enough, int(SIFTED * placed.generation.info.depth)))
         return enough, int(depth * len(placed.generation.file) / placed.covered)
-    return enough, int(depth) * (1 if placed.kept is None else FILTERED)
+    return enough, math.ceil(int(depth) * _deeper(placed))
+
+
+def _deeper(placed: Placed) -> float:
+    """Return how many times as many rows are proposed because of a filter, by a structure that looks after it."""
+    return 1.0 if placed.cells is None else FILTERED + UNEVEN * min(placed.cells.uneven, 1)
 
 
 def _wanted(placed: Placed, k: int, *, rough: bool) -> tuple[int, float]:
@@ -326,15 +334,10 @@ def _share(placed: Placed, depth: int, *, rough: bool) -> float:
     Roughly, the tuned cells will do (`effort_for` opens more only where they hold few rows for this depth): recall@200
     of invented vectors .986 (.992 in twice as many cells), of real sentences .982 (.986 in all of them).
     """
-    deeper = 1.0 if placed.cells is None else 1 / FILTERED
-    share = 1.0 if rough else deeper * depth / placed.generation.info.depth
+    share = 1.0 if rough else depth / (_deeper(placed) * placed.generation.info.depth)
     if placed.cells is None:
         return share
     return share * (FILTERED_CELLS + UNEVEN_CELLS * min(placed.cells.uneven, 1))
-
-
-def _bits(placed: Placed) -> NDArray[np.uint8] | None:
-    return None if placed.cells is None else placed.cells.bits
 
 
 def reach(placed: Placed, k: int, *, rough: bool) -> tuple[int, int, int]:
@@ -371,7 +374,7 @@ def search_one(placed: Placed, query: NDArray[np.float32], k: int, *, rough: boo
             if len(rows) < k or rows[-1] < 0:
                 return None
         else:
-            rows = structure.search(rounded, depth, effort, placed.in_play, _bits(placed))[0]
+            rows = structure.search(rounded, depth, effort, placed.in_play, placed.cells)[0]
             rows = rows[rows >= 0]
             rows = rows[places[rows] >= 0]
             if len(rows) < enough:
@@ -408,7 +411,7 @@ def _further(
             return np.concatenate(parts)
         kept[placed.rows_of(fresh)] = False
         effort = wider
-        found = structure.search(query[None], depth, effort, np.packbits(kept, bitorder="little"), _bits(placed))[0]
+        found = structure.search(query[None], depth, effort, np.packbits(kept, bitorder="little"), placed.cells)[0]
     return None
 
 

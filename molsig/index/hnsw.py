@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from molsig.index.structure import CellsWith
+
 LINKS = 32
 EF_CONSTRUCTION = 200
 EF_LADDER = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -90,7 +92,7 @@ class Hnsw:
         depth: int,
         effort: int,
         kept: NDArray[np.uint8] | None = None,
-        cells: NDArray[np.uint8] | None = None,
+        cells: CellsWith | None = None,
     ) -> NDArray[np.int64]:
         """Walk the graph; `kept` and `cells` are ignored.
 

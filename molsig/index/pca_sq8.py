@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Of the compiled parts that are used."""
 _compiled = compiled_part("_pca_sq8", VERSION)
 
@@ -207,6 +207,12 @@ class Blocks:
         found[numbers[there]] = self.all_cells[there]
         return found
 
+    def lanes(self, meant: NDArray[np.bool_]) -> NDArray[np.uint16]:
+        """A bit of each block for each of its rows that is meant, by their numbers; lowest first, uint16 (blocks,)."""
+        there = (self.rows >= 0) & meant[np.maximum(self.rows, 0)]
+        found: NDArray[np.uint16] = np.packbits(there, axis=1, bitorder="little").view("<u2")[:, 0].astype(np.uint16)
+        return found
+
     def wide(self, cell: int) -> NDArray[np.float32]:
         """Codes of a cell by place, float32 (n, d): numpy multiplies whole numbers of eight bits one by one."""
         codes = self.codes[self.starts[cell] : self.starts[cell + 1]].astype(np.float32)
@@ -374,8 +380,9 @@ class PcaSq8:
         self._fresh.append((known.codes(along), cells, rows.astype(np.int32)))
 
     def cells_with(self, rows: NDArray[np.bool_]) -> CellsWith:
-        """Of the cells, those of these rows."""
-        return CellsWith.of(self._whole().cell_of, rows, self.cells)
+        """Of the cells, those of these rows, and where in their blocks these are."""
+        blocks = self._whole()
+        return replace(CellsWith.of(blocks.cell_of, rows, self.cells), lanes=blocks.lanes(rows))
 
     def search(
         self,
@@ -383,17 +390,18 @@ class PcaSq8:
         depth: int,
         effort: int,
         kept: NDArray[np.uint8] | None = None,
-        cells: NDArray[np.uint8] | None = None,
+        cells: CellsWith | None = None,
     ) -> NDArray[np.int64]:
         """Scan the nearest cells, or the nearest of some; what is proposed to a query is in no order."""
         known, blocks = self._known(), self._whole()
         asked, effort = np.ascontiguousarray(queries), min(effort, self.cells)
+        opened, lanes = (None, None) if cells is None else (cells.bits, cells.lanes)
         if _compiled is None:
-            return _by_numpy(known, blocks, asked, min(depth, blocks.count), effort, kept, cells)
+            return _by_numpy(known, blocks, asked, min(depth, blocks.count), effort, kept, opened)
         found = np.empty((len(asked), min(depth, blocks.count)), np.int64)
         centres, biases = known.in_blocks, known.padded_biases
         starts, codes, rows = blocks.starts, blocks.codes, blocks.rows
-        _compiled.propose(asked, known.basis, centres, biases, starts, codes, rows, kept, cells, found, effort)
+        _compiled.propose(asked, known.basis, centres, biases, starts, codes, rows, kept, opened, lanes, found, effort)
         return found
 
     def effort_for(self, effort: int, share: float, depth: int) -> int:

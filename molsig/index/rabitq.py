@@ -106,7 +106,7 @@ class FlatRabitq:
         depth: int,
         effort: int,
         kept: NDArray[np.uint8] | None = None,
-        cells: NDArray[np.uint8] | None = None,
+        cells: CellsWith | None = None,
     ) -> NDArray[np.int64]:
         """Scan all codes; `kept` and `cells` are ignored."""
         found: NDArray[np.int64] = self._index.search(np.ascontiguousarray(queries), min(depth, self.rows))[1]
@@ -219,13 +219,14 @@ class IvfRabitq:
         depth: int,
         effort: int,
         kept: NDArray[np.uint8] | None = None,
-        cells: NDArray[np.uint8] | None = None,
+        cells: CellsWith | None = None,
     ) -> NDArray[np.int64]:
         """Scan the nearest cells, or the nearest of some."""
         asked = np.ascontiguousarray(queries)
         if len(asked) == 1 and kept is None and (choose := nearest_cells()) is not None:
             return self._search_one(asked, depth, effort, choose)
-        _, rows = self._index.search(asked, min(depth, self.rows), params=self._parameters(effort, kept, cells))
+        opened = None if cells is None else cells.bits
+        _, rows = self._index.search(asked, min(depth, self.rows), params=self._parameters(effort, kept, opened))
         found: NDArray[np.int64] = rows
         return found
 

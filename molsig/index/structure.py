@@ -49,16 +49,22 @@ class CellsWith:
     uneven
         How unlike the cells are in the share of their rows that are meant: its standard deviation over rows, beyond
         what chance gives, as a multiple of the mean share that is meant or is not, whichever is less. About 0 for rows
-        drawn by chance, 1.7 for all rows of a quarter of the cells, and for all but those.
+        drawn by chance, 1.7 for all rows of a quarter of the cells, and for all but those. 1 where there is but one
+        cell, which cannot tell.
+    lanes
+        Where rows lie in blocks of 16: a bit of each block for each of its rows that is meant, uint16 (blocks,).
     """
 
     bits: NDArray[np.uint8]
     uneven: float
+    lanes: NDArray[np.uint16] | None = None
 
     @classmethod
     def of(cls, cell_of: NDArray[np.int32], meant: NDArray[np.bool_], cells: int) -> CellsWith:
         """Of the cell of each row, int32 (rows,), which rows are meant, bool (rows,), and how many cells there are."""
         held, sizes = (np.bincount(some, minlength=cells) for some in (cell_of[meant], cell_of))
+        if cells == 1:
+            return cls(np.packbits(held > 0, bitorder="little"), 1.0)
         rows = len(cell_of)
         mean = float(held.sum()) / rows
         some = sizes > 0
@@ -147,7 +153,7 @@ class Structure(Protocol):
         depth: int,
         effort: int,
         kept: NDArray[np.uint8] | None = None,
-        cells: NDArray[np.uint8] | None = None,
+        cells: CellsWith | None = None,
     ) -> NDArray[np.int64]:
         """Return the numbers of about the `depth` nearest rows of each unit query, in any order, -1 for none last.
 
@@ -158,7 +164,7 @@ class Structure(Protocol):
         kept
             One bit for each row, lowest first, of those that may be proposed. Structures that cannot select ignore it.
         cells
-            With `kept`, the cells that may be opened, the bits of `cells_with`; all by default.
+            With `kept`, what `cells_with` says of these rows, or of more: no other cells are opened; all by default.
         """
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,18 +54,20 @@ def by_numpy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     seed=st.integers(0, 5),
     share=st.sampled_from([None, 0.0, 0.02, 0.5, 1.0]),
     intrinsic=st.sampled_from([20, 90, 250]),
+    narrower=st.booleans(),
 )
 def test_every_way_proposes_the_same_rows(
-    rows: int, cells: int, depth: int, effort: int, seed: int, share: float | None, intrinsic: int
+    rows: int, cells: int, depth: int, effort: int, seed: int, share: float | None, intrinsic: int, narrower: bool
 ) -> None:
     """Compiled for every processor, query by query and in a batch, and by numpy; under filters and not."""
     structure, queries = filled(rows, min(cells, rows), seed, intrinsic=intrinsic)
     kept = opened = None
     if share is not None:
-        there = np.random.default_rng(seed).random(rows) < share
-        kept = np.packbits(there, bitorder="little")
-        held = np.bincount(structure._whole().cell_of[there], minlength=structure.cells)
-        opened = np.packbits(held > 0, bitorder="little")
+        random = np.random.default_rng(seed)
+        there = random.random(rows) < share
+        opened = structure.cells_with(there)
+        # What is taken out of play later is still told of.
+        kept = np.packbits(there & (random.random(rows) < (0.7 if narrower else 1.0)), bitorder="little")
     built = pca_sq8._compiled
     try:
         answers = []
@@ -74,6 +77,10 @@ def test_every_way_proposes_the_same_rows(
             one_by_one = [structure.search(query[None], depth, effort, kept, opened) for query in queries[:9]]
             assert lines(np.concatenate(one_by_one)) == answers[-1][:9]
         assert all(answer == answers[0] for answer in answers)
+        if opened is not None:
+            built.use(WIDEST)
+            unaware = replace(opened, lanes=None)
+            assert lines(structure.search(queries, depth, effort, kept, unaware)) == answers[0]
         pca_sq8._compiled = None
         assert lines(structure.search(queries, depth, effort, kept, opened)) == answers[0]
     finally:
@@ -219,7 +226,20 @@ def test_what_is_no_direction_harms_nothing(way: str, request: pytest.FixtureReq
         found = structure.search(odd, 20, 3)
     assert found.shape == (6, 20)
     assert found.max() < 300
-    assert (structure.search(odd, 20, 3, None, np.zeros(1, np.uint8)) == -1).all()
+    assert (structure.search(odd, 20, 3, None, structure.cells_with(np.zeros(300, bool))) == -1).all()
+
+
+@pytest.mark.parametrize("cells", [1, 12])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 1.0])
+def test_it_is_told_where_in_its_blocks_rows_lie(cells: int, share: float) -> None:
+    structure, _ = filled(700, cells)
+    meant = np.random.default_rng(1).random(700) < share
+    told, blocks = structure.cells_with(meant), structure._whole()
+    assert told.lanes is not None
+    bits = told.lanes[:, None] >> np.arange(LANES) & 1
+    assert set(blocks.rows[bits == 1].tolist()) == set(np.flatnonzero(meant).tolist())
+    # One cell cannot tell whether what is kept lies apart.
+    assert told.uneven == 1 if cells == 1 else told.uneven < 1
 
 
 @needs_compiled
@@ -237,6 +257,7 @@ def test_arrays_that_do_not_go_together_are_refused() -> None:
         blocks.rows,
         None,
         None,
+        None,
         found,
         2,
     ]
@@ -251,17 +272,23 @@ def test_arrays_that_do_not_go_together_are_refused() -> None:
         5: blocks.codes[1:],
         6: blocks.rows[1:],
         8: np.zeros(0, np.uint8),
-        9: found[:, 0][:7].copy(),
-        10: 5,
+        9: np.zeros(len(blocks.rows) - 1, np.uint16),
+        10: found[:, 0][:7].copy(),
+        11: 5,
     }
     for place, value in wrong.items():
         with pytest.raises((ValueError, BufferError)):
             propose(*good[:place], value, *good[place + 1 :])
-    for place, value in {0: queries.astype(np.float64), 5: blocks.codes.view(np.uint8), 10: "2"}.items():
+    for place, value in {
+        0: queries.astype(np.float64),
+        5: blocks.codes.view(np.uint8),
+        9: blocks.rows,
+        11: "2",
+    }.items():
         with pytest.raises(TypeError):
             propose(*good[:place], value, *good[place + 1 :])
-    with pytest.raises(TypeError, match="10 arrays"):
+    with pytest.raises(TypeError, match="11 arrays"):
         propose(*good[:3])
     # Bits for fewer rows than there are keep none of the others.
-    propose(*good[:7], np.full(2, 255, np.uint8), None, found, 4)
+    propose(*good[:7], np.full(2, 255, np.uint8), None, None, found, 4)
     assert found.max() < 16

@@ -26,7 +26,7 @@ from molsig.index.pca_sq8 import PcaSq8
 from molsig.index.rabitq import FlatRabitq, IvfRabitq
 from molsig.index.search import Searcher
 from molsig.index.store import Store
-from molsig.index.structure import faiss
+from molsig.index.structure import CellsWith, faiss
 from molsig.types import DIM, SUM_SPACE, Encoded, SampleId
 
 KINDS = ("tumour", "normal", "metastasis")
@@ -174,7 +174,9 @@ def test_cells_without_kept_rows_are_not_opened(tmp_path: Path, monkeypatch: pyt
         # Every kept row is proposed where its cells alone may be opened, and nothing where they may not.
         bits = np.packbits(kept, bitorder="little")
         there, elsewhere = (
-            structure.search(queries[:1], rows, cells_in_all, bits, np.packbits(some, bitorder="little"))
+            structure.search(
+                queries[:1], rows, cells_in_all, bits, CellsWith(np.packbits(some, bitorder="little"), 0.0)
+            )
             for some in (cells, ~cells)
         )
         assert set(there[there >= 0].tolist()) == set(np.flatnonzero(kept).tolist())
@@ -213,6 +215,12 @@ def test_a_condition_that_drops_the_query_s_own_cluster_is_served(
     for share in (0.1, 0.5, 0.9):
         by_chance = np.random.default_rng(1).random(rows) < share
         assert structure.cells_with(by_chance).uneven < 0.3
+        # What is kept lies near the queries as well: fewer rows are proposed.
+        some = {f"P{n:05d}" for n in np.flatnonzero(by_chance)}
+        evenly = searcher.search("rna-t", queries, 10, patients=some, method="index")
+        assert evenly.method == method
+        assert evenly.candidates < found.candidates
+        assert recall(store, evenly, queries, patients=some) >= 0.99
 
 
 def test_a_filter_far_from_the_query_is_searched_exactly(large, monkeypatch: pytest.MonkeyPatch) -> None:
